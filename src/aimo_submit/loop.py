@@ -1,0 +1,109 @@
+"""One sample through its rounds: complete, run the code, append the output, complete ...
+
+Nothing here waits for another sample. A sample's prompt only ever grows by the tokens the model
+wrote and the tokens we appended, so the engine's prefix cache and the model's own context hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from aimo_submit.answers import extract
+from aimo_submit.errors import EngineDied
+from aimo_submit.records import Completion, Finish, Problem, Round, Status, Trace
+from aimo_submit.run import Run
+
+ENGINE_DIED = "the engine died"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a completion asks for next: code to run, an answer to keep, or a reason to end."""
+
+    code: str | None = None
+    answer: int | None = None
+    reason: str = ""
+
+
+def decide(run: Run, trace: Trace, completion: Completion) -> Step:
+    """The next step of a trace. The reasons are those for which the Numina notebook prunes."""
+    if run.format.asks(completion.text):
+        code = run.format.block(completion.text)
+        return Step(code=code) if code else Step(reason="asked for an output without any code")
+    answer = extract(trace.text + completion.text, run.edition.admit)
+    if answer is not None:
+        has_run = any(r.execution and r.attempt == trace.attempt for r in trace.rounds)
+        if has_run or not run.format.needs_code:
+            return Step(answer=answer)
+        return Step(reason="answered before any code had run")
+    if completion.finish is Finish.LENGTH:
+        return Step(reason="cut off by the token limit")
+    return Step(reason="ended with neither code nor an answer")
+
+
+async def sample(run: Run, problem: Problem, trace: Trace, prompt: list[int]) -> None:
+    """Takes one sample through its rounds; the trace says how it ended, whatever happened."""
+    try:
+        await _rounds(run, problem, trace, prompt)
+    except asyncio.CancelledError:
+        _end(trace, Status.CANCELLED, "stopped before its end")
+        raise
+    except EngineDied as error:
+        _end(trace, Status.FAILED, f"{ENGINE_DIED}: {error}")
+    except Exception as error:  # the border of one trace: its failure must not end the others
+        _end(trace, Status.FAILED, f"{type(error).__name__}: {error}")
+    finally:
+        run.watch(problem, trace)
+
+
+async def _rounds(run: Run, problem: Problem, trace: Trace, prompt: list[int]) -> None:
+    tokens = list(prompt)
+    for left in reversed(range(run.config.rounds)):  # rounds left after this one
+        if len(tokens) >= run.engine.context:
+            return _end(trace, Status.FAILED, "the context is full")
+        step = await _complete(run, problem, trace, tokens)
+        if step.answer is not None:
+            trace.answer = step.answer
+            return _end(trace, Status.ANSWERED)
+        if step.code is not None and left > 0:
+            tokens += await _execute(run, trace)
+            run.watch(problem, trace)
+        elif step.code is not None:
+            return _end(trace, Status.EXHAUSTED, "wanted code after the last round")
+        elif left > 0 and run.config.on_failure == "restart":
+            trace.attempt += 1
+            tokens = list(prompt)
+        else:
+            return _end(trace, Status.FAILED, step.reason)
+    return None
+
+
+async def _complete(run: Run, problem: Problem, trace: Trace, tokens: list[int]) -> Step:
+    """The step that the next completion asks for; the completion joins the trace."""
+    now = asyncio.get_running_loop().time
+    start = now()
+    completion = await run.engine.complete(tokens, run.sampling(problem, trace, len(tokens)))
+    step = decide(run, trace, completion)
+    trace.rounds.append(
+        Round(completion, step.code, attempt=trace.attempt, engine_s=now() - start)
+    )
+    return step
+
+
+async def _execute(run: Run, trace: Trace) -> list[int]:
+    """Runs the code of the last round; the tokens by which the prompt grows."""
+    now = asyncio.get_running_loop().time
+    *before, turn = trace.rounds
+    earlier = [r.code for r in before if r.code and r.attempt == trace.attempt]
+    start = now()
+    program = run.format.program(earlier, turn.code or "")
+    execution = await run.sandbox.run(program, run.config.code_timeout_s)
+    shown = run.format.show(execution)
+    seconds = now() - start
+    trace.rounds[-1] = replace(turn, execution=execution, appended=shown, sandbox_s=seconds)
+    return [*turn.completion.tokens, *run.engine.encode(shown)]
+
+
+def _end(trace: Trace, status: Status, reason: str = "") -> None:
+    trace.status, trace.reason = status, reason

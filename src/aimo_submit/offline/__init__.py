@@ -1,0 +1,1 @@
+"""What happens at home: problem sets, evaluation, tuning."""

@@ -1,0 +1,150 @@
+"""Problem sets: bundled with the kit, from files, from the Hugging Face hub."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal, InvalidOperation
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from aimo_submit.competition import Edition
+from aimo_submit.errors import UserError
+from aimo_submit.records import Problem
+
+# name -> file in aimo_submit/data
+BUNDLED = {"tiny": "tiny_test.jsonl", "original": "original.jsonl"}
+
+# Columns as AI-MO, the AIMO reference sets and the common benchmarks name them.
+ID_COLUMNS = ("id", "problem_id", "unique_id", "ID")
+TEXT_COLUMNS = ("problem", "question", "Problem", "Question")
+ANSWER_COLUMNS = ("answer", "expected_answer", "Answer", "gold")
+
+Row = tuple[str, Mapping[str, Any]]  # where the row stands, and its columns
+
+
+def load_problems(source: str, edition: Edition) -> list[Problem]:
+    """The problems of a bundled set, a file (.csv, .jsonl, .parquet) or a set of the hub.
+
+    Gold answers are brought under the edition's rule. Whatever is malformed is a `UserError`
+    that names row and column.
+    """
+    problems = [_problem(where, row, edition) for where, row in _rows(source)]
+    if not problems:
+        raise UserError(f"{source}: there are no problems in it")
+    seen: dict[str, int] = {}
+    for number, problem in enumerate(problems, 1):
+        if problem.id in seen:
+            first = seen[problem.id]
+            raise UserError(f"{source}: rows {first} and {number} have the same id {problem.id!r}")
+        seen[problem.id] = number
+    return problems
+
+
+def _rows(source: str) -> Iterator[Row]:
+    if source in BUNDLED:
+        file = resources.files("aimo_submit") / "data" / BUNDLED[source]
+        return _jsonl(source, file.read_text(encoding="utf-8").splitlines())
+    path = Path(source)
+    if path.is_file():
+        return _file(path)
+    if "/" in source and not path.suffix and not source.startswith((".", "/")):
+        return _hub(source)
+    raise UserError(
+        f"no problem set {source!r}: give one of {', '.join(BUNDLED)}, a .csv, .jsonl or .parquet "
+        "file, or a set of the hub such as AI-MO/aimo-validation-aime"
+    )
+
+
+def _file(path: Path) -> Iterator[Row]:
+    if path.suffix == ".jsonl":
+        try:
+            return _jsonl(str(path), path.read_text(encoding="utf-8").splitlines())
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot read {path}: {error}") from error
+    if path.suffix not in (".csv", ".parquet"):
+        raise UserError(f"{path}: unknown kind of file; use .csv, .jsonl or .parquet")
+    import pandas as pd
+
+    try:
+        if path.suffix == ".csv":
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        else:
+            frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"cannot read {path}: {reason}") from error
+    return _numbered(str(path), frame.to_dict("records"))
+
+
+def _jsonl(source: str, lines: Iterable[str]) -> Iterator[Row]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(
+                f"{source}: row {number} is not valid JSON: {error.msg} at column {error.colno}"
+            ) from error
+        if not isinstance(row, dict):
+            raise UserError(f"{source}: row {number} must be a JSON object with named columns")
+        yield f"{source}: row {number}", row
+
+
+def _hub(name: str) -> Iterator[Row]:
+    try:
+        from datasets import load_dataset
+    except ImportError as error:
+        raise UserError("sets of the hub need: pip install 'aimo-submit[data]'") from error
+    try:
+        rows = load_dataset(name, split="train")
+    except Exception as error:  # the hub's client raises a dozen kinds; all mean the same to a user
+        raise UserError(
+            f"cannot load {name} from the hub ({type(error).__name__}); check the name and the "
+            "network, or download it and give the file"
+        ) from error
+    return _numbered(name, rows)
+
+
+def _numbered(source: str, rows: Iterable[Mapping[Any, Any]]) -> Iterator[Row]:
+    for number, row in enumerate(rows, 1):
+        yield f"{source}: row {number}", {str(k): v for k, v in row.items()}
+
+
+def _problem(where: str, row: Mapping[str, Any], edition: Edition) -> Problem:
+    column = _column(row, TEXT_COLUMNS)
+    if column is None:
+        raise UserError(f"{where} has no column {' or '.join(TEXT_COLUMNS[:2])!s}")
+    text = row[column]
+    if not isinstance(text, str) or not text.strip():
+        raise UserError(f"{where}, column {column}: the problem's text is empty")
+    id_column = _column(row, ID_COLUMNS)
+    number = where.rpartition(" ")[2]
+    return Problem(str(row[id_column]) if id_column else number, text, _gold(where, row, edition))
+
+
+def _gold(where: str, row: Mapping[str, Any], edition: Edition) -> int | None:
+    column = _column(row, ANSWER_COLUMNS)
+    if column is None or row[column] is None or str(row[column]).strip() in ("", "nan"):
+        return None
+    given = str(row[column]).strip()
+    try:
+        value = Decimal(given)
+        whole = value.is_finite() and value == value.to_integral_value()
+    except InvalidOperation:
+        whole = False
+    if not whole:
+        raise UserError(f"{where}, column {column}: the gold answer {given!r} is not an integer")
+    gold = edition.admit(int(value))
+    if gold is None:
+        raise UserError(
+            f"{where}, column {column}: {given} is no answer of {edition.name} "
+            f"({edition.answers}); use --edition any"
+        )
+    return gold
+
+
+def _column(row: Mapping[str, Any], names: Iterable[str]) -> str | None:
+    return next((name for name in names if name in row), None)

@@ -1,0 +1,42 @@
+"""What every sample of a run shares: settings, model, engine, sandbox, seeds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aimo_submit.competition import Edition
+from aimo_submit.config import Config
+from aimo_submit.engines import Engine, Sampling
+from aimo_submit.formats import Format
+from aimo_submit.records import Problem, Trace
+from aimo_submit.sandbox import Sandbox
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The surroundings of a sample."""
+
+    config: Config
+    format: Format
+    edition: Edition
+    engine: Engine
+    sandbox: Sandbox
+    watch: Callable[[Problem, Trace], None] = lambda problem, trace: None  # after every change
+
+    def sampling(self, problem: Problem, trace: Trace, n_prompt: int) -> Sampling:
+        """How the trace's next completion is sampled, after a prompt of that many tokens."""
+        return Sampling(
+            temperature=self.config.temperature,
+            top_p=self.config.top_p,
+            max_new_tokens=min(self.config.max_new_tokens, self.engine.context - n_prompt),
+            stop=self.format.stop,
+            seed=seed_of(self.config.seed, problem.text, trace.sample, len(trace.rounds)),
+        )
+
+
+def seed_of(*parts: object) -> int:
+    """A seed of 63 bits that depends on nothing but the parts."""
+    digest = hashlib.sha256(repr(parts).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

@@ -1,0 +1,125 @@
+"""One sample through its rounds: what it sees, when it ends, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from aimo_submit.config import Config
+from aimo_submit.engines import Sampling
+from aimo_submit.engines.scripted import ScriptedEngine, StepTime
+from aimo_submit.records import Execution, Outcome, Status, Trace
+from aimo_submit.run import seed_of
+from tests.scripted import ANSWER, ASK, PROBLEM, replies, run_of, solved
+
+
+def trace_of(*texts: str, **options: object) -> Trace:
+    return solved(run_of(replies(*texts), **options))[0].traces[0]  # type: ignore[arg-type]
+
+
+def test_code_is_run_and_its_output_read_before_the_answer() -> None:
+    trace = trace_of(ASK, ANSWER)
+    assert (trace.status, trace.answer) == (Status.ANSWERED, 42)
+    assert trace.text == ASK + "42\n```" + ANSWER
+    assert trace.rounds[0].code == "print(6*7)"
+
+
+def test_a_continuation_extends_the_tokens_before_it_and_nothing_else() -> None:
+    prompts: list[bytes] = []
+
+    class Recording(ScriptedEngine):
+        async def complete(self, prompt, sampling):  # type: ignore[no-untyped-def]
+            prompts.append(bytes(prompt))
+            return await super().complete(prompt, sampling)
+
+    run = run_of(replies(ASK, ANSWER))
+    solved(dataclasses.replace(run, engine=Recording(replies(ASK, ANSWER))))
+    assert prompts[1] == prompts[0] + ASK.encode() + b"42\n```"
+
+
+@pytest.mark.parametrize(
+    ("texts", "reason"),
+    [
+        (["I give up."], "ended with neither code nor an answer"),
+        ([ANSWER], "answered before any code had run"),
+        (["As before:\n```output\n"], "asked for an output without any code"),
+        (["```python\nprint(1" + " " * 3000], "cut off by the token limit"),
+    ],
+)
+def test_a_sample_that_cannot_go_on_is_pruned_and_says_why(texts: list[str], reason: str) -> None:
+    trace = trace_of(*texts)
+    assert (trace.status, trace.reason, trace.answer) == (Status.FAILED, reason, None)
+
+
+def test_a_family_that_reasons_without_code_may_answer_at_once() -> None:
+    assert trace_of(ANSWER, format="r1_distill").answer == 42
+
+
+def test_the_last_round_runs_no_code_and_forces_no_answer() -> None:
+    runs: list[str] = []
+
+    def execute(code: str) -> Execution:
+        runs.append(code)
+        return Execution(Outcome.OK, "42", 0.0)
+
+    trace = trace_of(ASK, config=Config(samples=1, rounds=3), execute=execute)
+    assert (trace.status, len(trace.rounds), len(runs)) == (Status.EXHAUSTED, 3, 2)
+
+
+def test_a_failed_sample_restarts_when_configured_and_keeps_what_it_tried() -> None:
+    def script(prompt: str, sampling: Sampling) -> str:
+        if "```output" in prompt:
+            return ANSWER
+        return ASK if sampling.seed == seed_of(0, PROBLEM.text, 0, 1) else "I give up."
+
+    trace = solved(run_of(script, Config(samples=1, on_failure="restart")))[0].traces[0]
+    assert (trace.status, trace.answer, trace.attempt) == (Status.ANSWERED, 42, 1)
+    assert [r.attempt for r in trace.rounds] == [0, 1, 1]
+    assert "give up" not in trace.text
+
+
+def test_an_error_is_shown_to_the_model_which_repairs_its_code() -> None:
+    outputs = {"print(6*7)": Execution(Outcome.ERROR, "NameError: name 'x'", 0.1)}
+    trace = trace_of(ASK, ASK, ANSWER, execute=lambda code: outputs[code])
+    assert "NameError" in trace.rounds[0].appended
+    assert trace.answer == 42
+
+
+def test_a_full_context_ends_the_sample() -> None:
+    prompt = f"### Problem: {PROBLEM.text}\n### Solution: "
+    trace = trace_of(ASK, ANSWER, context=len(prompt + ASK + "42\n```"))
+    assert (trace.status, trace.reason) == (Status.FAILED, "the context is full")
+
+
+def test_a_crash_in_one_sample_leaves_the_others_alone() -> None:
+    def script(prompt: str, sampling: Sampling) -> str:
+        if sampling.seed == seed_of(0, PROBLEM.text, 1, 0):
+            raise RuntimeError("a bug")
+        return replies(ASK, ANSWER)(prompt, sampling)
+
+    solution = solved(run_of(script, Config(samples=4)))[0]
+    assert [t.status for t in solution.traces].count(Status.ANSWERED) == 3
+    assert solution.traces[1].reason == "RuntimeError: a bug"
+
+
+def test_no_sample_waits_for_another() -> None:
+    """In lockstep the quick sample's second round would start only after the slow one's first."""
+
+    def script(prompt: str, sampling: Sampling) -> str:
+        slow = sampling.seed == seed_of(0, PROBLEM.text, 0, 0)
+        return replies("." * 2000 * slow + ASK, ANSWER)(prompt, sampling)
+
+    run = run_of(script, Config(samples=2, max_new_tokens=4000), step_time=StepTime(s0=1.0))
+    slow, quick = solved(run)[0].traces
+    seconds = [sum(r.engine_s + r.sandbox_s for r in trace.rounds) for trace in (slow, quick)]
+    assert seconds[1] < 100 < 2000 < seconds[0]
+
+
+def test_seeds_depend_on_run_problem_sample_and_round_only() -> None:
+    base = seed_of(0, "text", 1, 2)
+    assert base == seed_of(0, "text", 1, 2)
+    assert (
+        len({base, seed_of(1, "text", 1, 2), seed_of(0, "t", 1, 2), seed_of(0, "text", 2, 2)}) == 4
+    )
+    assert 0 <= base < 2**63

@@ -1,0 +1,158 @@
+"""One problem, end to end: the vote, the deadline, and an engine that dies."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from aimo_submit.config import Config
+from aimo_submit.engines import Engine, Sampling
+from aimo_submit.engines.scripted import ScriptedEngine, ScriptedSandbox, StepTime
+from aimo_submit.errors import EngineDied, UserError
+from aimo_submit.formats import FORMATS
+from aimo_submit.records import (
+    Completion,
+    Execution,
+    Outcome,
+    Problem,
+    Solution,
+    Status,
+    from_json,
+    to_json,
+)
+from aimo_submit.run import seed_of
+from aimo_submit.sandbox import Sandbox
+from aimo_submit.solver import Solver, solve
+from tests.scripted import ANSWER, ASK, PROBLEM, replies, run_of, solved
+
+
+def solver_on(engines: Sequence[Engine], config: Config, grace_s: float = 5.0) -> Solver:
+    """A real solver that starts each of the engines in turn."""
+    rest = iter(engines)
+
+    async def engine() -> Engine:
+        try:
+            return next(rest)
+        except StopIteration:
+            raise EngineDied("there is none left") from None
+
+    async def sandbox() -> Sandbox:
+        return ScriptedSandbox(lambda code: Execution(Outcome.OK, "42", 0.0))
+
+    return Solver(config, FORMATS["numina_tir"], engine, sandbox, grace_s=grace_s)
+
+
+class Dying(ScriptedEngine):
+    async def complete(self, prompt: Sequence[int], sampling: Sampling) -> Completion:
+        if sampling.seed != seed_of(0, PROBLEM.text, 0, 0) and b"```output" not in bytes(prompt):
+            raise EngineDied("lost its worker")
+        return await super().complete(prompt, sampling)
+
+
+def test_the_majority_of_the_samples_wins() -> None:
+    def script(prompt: str, sampling: Sampling) -> str:
+        if "```output" not in prompt:
+            return ASK
+        odd = sampling.seed in {seed_of(0, PROBLEM.text, k, 1) for k in (0, 3)}
+        return "It is $\\boxed{7}$." if odd else ANSWER
+
+    solution = solved(run_of(script, Config(samples=5)))[0]
+    assert solution.answer == 42
+    assert [(v.answer, v.weight) for v in solution.votes] == [(42, 3.0), (7, 2.0)]
+    assert solution.correct
+
+
+def test_without_any_vote_the_edition_fallback_is_the_answer() -> None:
+    solution = solved(run_of(replies("I give up."), Config(samples=3)))[0]
+    assert solution.answer == 0
+    assert solution.reason.startswith("fallback")
+
+
+def test_the_deadline_cuts_the_slow_samples_and_keeps_the_votes_so_far() -> None:
+    def script(prompt: str, sampling: Sampling) -> str:
+        slow = sampling.seed == seed_of(0, PROBLEM.text, 0, 0)
+        return replies("." * 10_000 * slow + ASK, ANSWER)(prompt, sampling)
+
+    config = Config(samples=3, problem_timeout_s=500, max_new_tokens=20_000)
+    run = run_of(script, config, step_time=StepTime(s0=1.0))
+    solution = solved(run)[0]
+    assert solution.seconds == pytest.approx(500)
+    assert [t.status for t in solution.traces] == [Status.CANCELLED] + [Status.ANSWERED] * 2
+    assert solution.answer == 42
+    assert run.engine.running == 0
+
+
+def test_fifty_problems_of_nine_hours_are_simulated_in_seconds() -> None:
+    start = time.monotonic()
+    config = Config(samples=48, problem_timeout_s=600)
+    run = run_of(replies("." * 900 + ASK, ANSWER), config, step_time=StepTime(0.045, 0.0035))
+    solutions = solved(run, [Problem(str(k), f"problem {k}") for k in range(50)])
+    assert sum(s.seconds for s in solutions) > 2 * 3600
+    assert time.monotonic() - start < 30
+
+
+def test_a_stuck_event_loop_cannot_hold_the_answer_back() -> None:
+    """A library that blocks the loop would otherwise hang the whole submission."""
+
+    def blocking(prompt: str, sampling: Sampling) -> str:
+        if sampling.seed == seed_of(0, PROBLEM.text, 1, 0):
+            time.sleep(4)
+        return replies(ASK, ANSWER)(prompt, sampling)
+
+    config = Config(samples=2, problem_timeout_s=1)
+    with solver_on([ScriptedEngine(blocking)], config, grace_s=0.2) as solver:
+        start = time.monotonic()
+        solution = solver.solve(PROBLEM)
+        assert time.monotonic() - start < 3
+    assert "TimeoutError" in solution.reason
+
+
+def test_a_dead_engine_leaves_an_answer_and_is_replaced_for_the_next_problem() -> None:
+    engines = [Dying(replies(ASK, ANSWER)), ScriptedEngine(replies(ASK, ANSWER))]
+    with solver_on(engines, Config(samples=4)) as solver:
+        first, second = solver.solve(PROBLEM), solver.solve(PROBLEM)
+    assert (first.answer, len(first.votes), first.votes[0].weight) == (42, 1, 1.0)
+    assert "the engine died" in first.reason
+    assert (second.votes[0].weight, second.reason) == (4.0, "vote")
+
+
+def test_when_no_engine_can_be_started_again_the_answer_is_the_fallback() -> None:
+    with solver_on([Dying(replies("I give up."))], Config(samples=2)) as solver:
+        solver.solve(PROBLEM)
+        solution = solver.solve(PROBLEM)
+    assert (solution.answer, solution.traces) == (0, [])
+    assert "there is none left" in solution.reason
+
+
+def test_an_engine_that_cannot_start_is_an_error_at_the_door() -> None:
+    async def engine() -> Engine:
+        raise UserError("no such model")
+
+    async def sandbox() -> Sandbox:
+        return ScriptedSandbox(lambda code: Execution(Outcome.OK, "", 0.0))
+
+    solver = Solver(Config(), FORMATS["numina_tir"], engine, sandbox)
+    with pytest.raises(UserError, match="no such model"):
+        solver.__enter__()
+
+
+def test_a_cancelled_problem_leaves_nothing_in_the_engine() -> None:
+    run = run_of(replies("." * 1000 + ASK, ANSWER), step_time=StepTime(s0=0.01))
+
+    async def work() -> int:
+        task = asyncio.create_task(solve(run, PROBLEM, []))
+        await asyncio.sleep(0.05)
+        before = run.engine.running
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return before - run.engine.running
+
+    assert asyncio.run(work()) == 1
+
+
+def test_a_solution_survives_the_journal_whole() -> None:
+    solution = solved(run_of(replies(ASK, ANSWER), Config(samples=2)))[0]
+    assert from_json(Solution, to_json(solution)) == solution

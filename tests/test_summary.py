@@ -1,0 +1,66 @@
+"""The summary: figures a competitor decides by."""
+
+from __future__ import annotations
+
+import pytest
+
+from aimo_submit.config import Config
+from aimo_submit.offline.summary import summarise
+from aimo_submit.records import Problem, Solution, Status, Trace, Vote
+from tests.scripted import ANSWER, ASK, replies, run_of, solved
+
+
+def solution(name: str, answers: list[int | None], seed: int = 0, gold: int = 1) -> Solution:
+    traces = [
+        Trace(k, status=Status.FAILED if a is None else Status.ANSWERED, answer=a)
+        for k, a in enumerate(answers)
+    ]
+    final = next((a for a in answers if a is not None), 0)
+    return Solution(Problem(name, name, gold), final, [Vote(final, 1.0)], traces, seed, 1.0, "vote")
+
+
+def test_pass_1_counts_samples_and_maj_n_counts_problems() -> None:
+    summary = summarise([solution("a", [1, 1, 2, None]), solution("b", [2, 1, 2, 2])])
+    assert summary.pass_1 and summary.maj_n
+    assert summary.pass_1.mean == pytest.approx(3 / 8)
+    assert summary.maj_n.mean == pytest.approx(1 / 2)
+    assert summary.maj_n.interval == (0.0, 1.0)
+    assert summary.maj_n.over_seeds is None
+
+
+def test_the_deviation_over_seeds_is_that_of_the_runs() -> None:
+    runs = [[1, 1], [1, 2], [2, 2]]
+    solutions = [
+        solution(name, [first], seed)
+        for seed, firsts in enumerate(runs)
+        for name, first in zip("ab", firsts, strict=True)
+    ]
+    accuracy = summarise(solutions).maj_n
+    assert accuracy
+    assert accuracy.mean == pytest.approx(0.5)
+    assert accuracy.over_seeds == pytest.approx(0.5)
+
+
+def test_an_unfinished_seed_does_not_distort_the_deviation() -> None:
+    whole = [solution(name, [1], seed) for seed in (0, 1) for name in "ab"]
+    accuracy = summarise([*whole, solution("a", [2], 2)]).maj_n
+    assert accuracy
+    assert accuracy.over_seeds == 0.0
+
+
+def test_without_gold_answers_no_accuracy_is_claimed() -> None:
+    run = run_of(replies(ASK, ANSWER), Config(samples=2))
+    summary = summarise(solved(run, [Problem("a", "x?")]))
+    assert summary.pass_1 is None
+    assert summary.maj_n is None
+
+
+def test_time_in_engine_sandbox_and_idle_adds_up_to_the_samples_lifetime() -> None:
+    run = run_of(replies(ASK, ASK, ANSWER), Config(samples=2))
+    solutions = solved(run)
+    summary = summarise(solutions)
+    total = summary.engine_s + summary.sandbox_s + summary.idle_s
+    assert total == pytest.approx(2 * solutions[0].seconds)
+    assert summary.sandbox_s == pytest.approx(0.4)
+    assert summary.second_round == 1.0
+    assert summary.endings == {"answered": 2}
