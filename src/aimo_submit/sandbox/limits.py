@@ -1,0 +1,28 @@
+"""What one block of code may use."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from aimo_submit.errors import UserError
+
+MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Per block; memory counts from what the preloaded libraries already take."""
+
+    memory_bytes: int = 2048 * MIB  # of address space, for each process of the block
+    stack_bytes: int = 112 * MIB  # more would need the limit raised before exec
+    output_bytes: int = 32_000  # kept: half from the start, half from the end
+    flood_bytes: int = 16 * MIB  # a block that prints more than this is killed
+    file_bytes: int = 256 * MIB
+    open_files: int = 256
+    processes: int = 256  # threads too, beyond those this user has; Linux exempts root
+
+    def __post_init__(self) -> None:
+        for name, value in dataclasses.asdict(self).items():
+            if value <= 0:
+                raise UserError(f"Limits.{name} is {value}: give a positive number")

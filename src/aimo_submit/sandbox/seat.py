@@ -1,0 +1,82 @@
+"""The kit's end of one seat: the connection to one warden."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from contextlib import ExitStack, suppress
+from typing import Any, Self
+
+from aimo_submit.records import Execution, Outcome
+from aimo_submit.sandbox import wire
+from aimo_submit.sandbox.launch import Launched
+
+START_S = 60.0  # the libraries import in about one; on a busy machine in many
+GRACE_S = 5.0  # past a block's deadline, for its warden to kill, clean up and reply
+LOST = (ConnectionError, asyncio.IncompleteReadError, TimeoutError)
+
+
+class Seat:
+    """Runs one block at a time. Every method that talks raises one of `LOST` if that fails."""
+
+    def __init__(
+        self, server: Launched, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.server = server
+        self.warden = wire.NO_WARDEN
+        self.protections: dict[str, str] = {}
+        self._reader, self._writer = reader, writer
+        self._talking = asyncio.Lock()
+        self._size: int | None = None  # of the reply begun: a cancelled wait for it can be resumed
+
+    @classmethod
+    async def open(cls, server: Launched) -> Self:
+        """A seat whose warden is ready."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            server.fork_warden(theirs)
+        seat = cls(server, *await asyncio.open_unix_connection(sock=ours))
+        with ExitStack() as undo:
+            undo.callback(seat.close)  # the warden ends with its socket
+            hello = await seat._receive(START_S)
+            undo.pop_all()
+        seat.warden, seat.protections = hello["pid"], hello["protections"]
+        return seat
+
+    async def run(self, code: str, timeout_s: float) -> Execution:
+        """What the block did."""
+        async with self._talking:
+            self._writer.write(wire.pack({"code": code, "timeout_s": timeout_s}))
+            reply = await self._receive(timeout_s + GRACE_S)
+        return Execution(Outcome(reply["outcome"]), reply["output"], reply["seconds"])
+
+    def cancel(self) -> None:
+        """Has the running block killed; `settle` then waits for the seat to be free."""
+        self._writer.write(wire.CANCEL)
+
+    async def settle(self) -> None:
+        """Returns when the cancelled block is gone."""
+        async with self._talking:
+            await self._receive(GRACE_S)
+
+    async def finish(self) -> None:
+        """Ends the warden with its block; returns when it is gone."""
+        with suppress(*LOST):
+            self._writer.write_eof()
+            async with asyncio.timeout(GRACE_S), self._talking:
+                await self._reader.read()
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of the warden, which ends by itself."""
+        self._writer.close()
+
+    async def _receive(self, timeout_s: float) -> dict[str, Any]:
+        async with asyncio.timeout(timeout_s):
+            if self._size is None:
+                head = await self._reader.readexactly(wire.LENGTH.size)
+                self._size = wire.LENGTH.unpack(head)[0]
+            body = await self._reader.readexactly(self._size)
+            self._size = None
+        return dict(json.loads(body))
