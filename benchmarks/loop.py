@@ -46,7 +46,7 @@ Way = Callable[[Run, Problem], Awaitable[int]]  # the tokens it decoded
 
 async def lockstep(run: Run, problem: Problem) -> int:
     """Solves the problem as the winning notebook does; the number of tokens decoded."""
-    traces = [Trace(k) for k in range(run.config.samples)]
+    every = traces = [Trace(k) for k in range(run.config.samples)]
     prompt = run.engine.encode(run.format.prompt(problem.text), prompt=True)
     prompts = [list(prompt) for _ in traces]
     slots = asyncio.Semaphore(os.cpu_count() or 1)
@@ -60,7 +60,7 @@ async def lockstep(run: Run, problem: Problem) -> int:
             )
         alive = [(t, p) for t, p in zip(traces, prompts, strict=True) if not t.reason]
         traces, prompts = [t for t, _ in alive], [p for _, p in alive]
-    return tokens_of(traces)
+    return tokens_of(every)
 
 
 async def complete(run: Run, problem: Problem, trace: Trace, prompt: list[int]) -> None:
@@ -133,7 +133,8 @@ async def bound(run: Run, problem: Problem, solution: Solution) -> int:
 
 async def measure(args: argparse.Namespace) -> list[dict[str, float]]:
     """Seconds and tokens of every way, one dictionary a repetition."""
-    config, card = config_for({"engine": args.engine, "samples": args.samples, "rounds": 4})
+    given = {"model": args.model, "engine": args.engine, "samples": args.samples, "rounds": 4}
+    config, card = config_for(given)
     problems = load_problems("tiny", EDITIONS["aimo-1"])[: args.problems]
     figures = []
     async with ForkServer() as sandbox:
@@ -188,6 +189,7 @@ def report(figures: list[dict[str, float]], args: argparse.Namespace) -> Table:
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--model", default="tiny-tir")
     parser.add_argument("--engine", default="vllm")
     parser.add_argument("--samples", type=int, default=48)
     parser.add_argument("--problems", type=int, default=6)

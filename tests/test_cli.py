@@ -76,7 +76,10 @@ def test_a_card_without_its_model_names_the_folder(
     assert f"no config.json in {tmp_path / 'weights'}" in capsys.readouterr().err
     card.write_text('name = "mine"\n')
     assert main(["solve", "x?", "--model", str(card)]) == 2
-    assert "the card lacks source, format, context" in capsys.readouterr().err
+    assert "the card needs source, of type str" in capsys.readouterr().err
+    card.write_text('name = "mine"\nsource = "."\nformat = "numina_tir"\ncontext = "long"\n')
+    assert main(["solve", "x?", "--model", str(card)]) == 2
+    assert "the card needs context, of type int" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["solve", "eval", "summary"])

@@ -16,6 +16,9 @@ _HERE = Path(__file__).parent
 # In a checkout the cards lie beside src/, in an installed wheel inside the package.
 _HOMES = (_HERE / "models", _HERE.parents[1] / "models")
 
+_FIELDS = {"name": str, "source": str, "format": str, "context": int, "sampling": dict}
+_OPTIONAL: Mapping[str, Any] = {"sampling": {}}
+
 
 @dataclass(frozen=True, slots=True)
 class Card:
@@ -32,17 +35,16 @@ def load_card(model: str) -> Card:
     """The card of that name or path, its weights checked to be there."""
     file = _find(model)
     data = read_toml(file)
-    missing = [key for key in ("name", "source", "format", "context") if key not in data]
-    if missing:
-        raise UserError(f"{file}: the card lacks {', '.join(missing)}")
-    path = (file.parent / str(data["source"])).resolve()
+    for key, kind in _FIELDS.items():
+        if not isinstance(data.setdefault(key, _OPTIONAL.get(key)), kind):
+            raise UserError(f"{file}: the card needs {key}, of type {kind.__name__}")
+    path = (file.parent / data["source"]).resolve()
     for needed in ("config.json", "tokenizer.json"):
         if not (path / needed).is_file():
             raise UserError(f"{file}: no {needed} in {path}; put the model there or mend `source`")
-    sampling = data.get("sampling", {})
+    sampling = data["sampling"]
     Config.of(sampling)
-    format = format_named(str(data["format"]))
-    return Card(str(data["name"]), path, format, int(data["context"]), sampling)
+    return Card(data["name"], path, format_named(data["format"]), data["context"], sampling)
 
 
 def config_for(given: Mapping[str, Any]) -> tuple[Config, Card]:

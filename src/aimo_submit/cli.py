@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from aimo_submit.errors import EngineDied, UserError
 from aimo_submit.records import Problem, Solution, Trace
 
 MISUSE, FAILED, INTERRUPTED = 2, 1, 130
+CRASH = Path("runs/crash.txt")
 
 out = Console()
 notes = Console(stderr=True)
@@ -40,6 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("aimo-submit: stopped; the same command resumes", file=sys.stderr)
         return INTERRUPTED
+    except Exception as error:  # the border to the user: a line to read, the details in a file
+        CRASH.parent.mkdir(exist_ok=True)
+        CRASH.write_text(traceback.format_exc())
+        print(f"aimo-submit: {type(error).__name__}: {error}; details in {CRASH}", file=sys.stderr)
+        return FAILED
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -70,7 +70,7 @@ class Board:
 def votes_line(votes: Counter[int], most: int = 4) -> str:
     """The leading answers with their votes: `42 x9  7 x3`."""
     if not votes:
-        return "no votes yet"
+        return "no votes"
     return "  ".join(f"{answer} x{n}" for answer, n in votes.most_common(most))
 
 
@@ -81,8 +81,8 @@ def solution_line(solution: Solution) -> str:
     gold = f" (gold {solution.problem.answer})" if solution.correct is False else ""
     reason = "" if solution.reason == "vote" else f"  [yellow]{escape(solution.reason)}[/]"
     return (
-        f"{escape(solution.problem.id):<12} answer [bold]{solution.answer}[/] {mark}{gold}  "
-        f"votes {votes_line(votes)} of {len(solution.traces)}  {solution.seconds:.1f} s{reason}"
+        f"{escape(solution.problem.id)}  answer [bold]{solution.answer}[/] {mark}{gold}  "
+        f"{votes_line(votes)} of {len(solution.traces)}  {solution.seconds:.1f} s{reason}"
     )
 
 

@@ -39,11 +39,11 @@ class Engine(Protocol):
         ...
 
     def encode(self, text: str, *, prompt: bool = False) -> list[int]:
-        """The tokens of a text; with `prompt`, as the start of a sequence (BOS where there is one)."""
+        """The tokens of a text; with `prompt`, as the start of a sequence, a BOS before it."""
         ...
 
     async def complete(self, prompt: Sequence[int], sampling: Sampling) -> Completion:
-        """The model's continuation of the prompt, at least one token, stop string included.
+        """The model's continuation of the prompt, a stop string included, an EOS token not.
 
         Raises `EngineDied` when the engine has to be started anew.
         """

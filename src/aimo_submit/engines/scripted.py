@@ -70,12 +70,16 @@ class ScriptedEngine:
         text, finish = _cut(written, sampling.stop, room)
         tokens = tuple(text.encode())
         await self._decode(len(tokens) + 1)  # the end of the turn is a token, too
+        if self._closed:
+            raise EngineDied("it was closed")
         return Completion(text, tokens, finish, 0.0)
 
     async def aclose(self) -> None:
         self._closed = True
         if self._clock:
             self._clock.cancel()
+        for request in self._requests:
+            request.done.set()
 
     async def _decode(self, steps: int) -> None:
         """Returns once that many steps have been made for this request."""
