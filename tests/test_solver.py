@@ -127,6 +127,27 @@ def test_when_no_engine_can_be_started_again_the_answer_is_the_fallback() -> Non
     assert "there is none left" in solution.reason
 
 
+def test_a_start_that_outlasts_a_problem_is_awaited_by_the_next_not_begun_twice() -> None:
+    """Two models loading at once do not fit a GPU."""
+    begun: list[float] = []
+
+    async def engine() -> Engine:
+        begun.append(time.monotonic())
+        if len(begun) == 1:
+            return Dying(replies("I give up."))
+        await asyncio.sleep(2.5)
+        return ScriptedEngine(replies(ASK, ANSWER))
+
+    async def sandbox() -> Sandbox:
+        return ScriptedSandbox(lambda code: Execution(Outcome.OK, "42", 0.0))
+
+    config = Config(samples=2, problem_timeout_s=1)
+    with Solver(config, FORMATS["numina_tir"], engine, sandbox, grace_s=0.2) as solver:
+        answers = [solver.solve(PROBLEM).answer for _ in range(4)]
+    assert len(begun) == 2
+    assert answers == [0, 0, 0, 42]
+
+
 def test_an_engine_that_cannot_start_is_an_error_at_the_door() -> None:
     async def engine() -> Engine:
         raise UserError("no such model")

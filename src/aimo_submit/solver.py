@@ -10,7 +10,7 @@ import concurrent.futures
 import dataclasses
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ from aimo_submit.vote import RULES
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+Starter = Callable[[], Coroutine[Any, Any, T]]
 
 GRACE_S = 5.0  # beyond its deadline, what a problem may take to be wound up
 CLOSE_S = 30.0  # what engine and sandbox may take to end
@@ -68,17 +69,16 @@ class Solver:
         self,
         config: Config,
         format: Format,
-        start_engine: Callable[[], Awaitable[Engine]],
-        start_sandbox: Callable[[], Awaitable[Sandbox]],
+        start_engine: Starter[Engine],
+        start_sandbox: Starter[Sandbox],
         *,
         watch: Callable[[Problem, Trace], None] = lambda problem, trace: None,
         grace_s: float = GRACE_S,
     ) -> None:
         self._config, self._format, self._watch, self._grace_s = config, format, watch, grace_s
         self._start_engine, self._start_sandbox = start_engine, start_sandbox
-        self._engine: Engine | None = None
-        self._sandbox: Sandbox | None = None
-        self._starting = asyncio.Lock()
+        self._engine: asyncio.Task[Engine] | None = None
+        self._sandbox: asyncio.Task[Sandbox] | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="solver")
         self._thread.start()
@@ -142,26 +142,31 @@ class Solver:
         return solution
 
     async def _ready(self) -> tuple[Engine, Sandbox]:
-        async with self._starting:
-            if self._sandbox is None:  # before the engine: it forks best while the run is small
-                self._sandbox = await self._start_sandbox()
-            if self._engine is None:
-                self._engine = await self._start_engine()
-            return self._engine, self._sandbox
+        """Both, started where needed; a problem that gives up waiting leaves the start alone."""
+        self._sandbox = _started(self._sandbox, self._start_sandbox)  # forks best while small
+        sandbox = await asyncio.shield(self._sandbox)
+        self._engine = _started(self._engine, self._start_engine)
+        return await asyncio.shield(self._engine), sandbox
 
     async def _retire(self, engine: Engine) -> None:
-        async with self._starting:
-            if self._engine is engine:
-                log.error("%s; it is started anew for the next problem", ENGINE_DIED)
-                self._engine = None
-                await engine.aclose()
+        if self._engine and self._engine.done() and self._engine.result() is engine:
+            log.error("%s; it is started anew for the next problem", ENGINE_DIED)
+            self._engine = None
+            await engine.aclose()
 
     async def _release(self) -> None:
-        async with self._starting:
-            for part in (self._engine, self._sandbox):
-                if part is not None:
-                    await part.aclose()
-            self._engine = self._sandbox = None
+        parts: list[asyncio.Task[Any]] = [p for p in (self._engine, self._sandbox) if p]
+        self._engine = self._sandbox = None
+        for part in await asyncio.gather(*parts, return_exceptions=True):
+            if not isinstance(part, BaseException):
+                await part.aclose()
 
     def _call(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+
+def _started(part: asyncio.Task[T] | None, start: Starter[T]) -> asyncio.Task[T]:
+    """The part's start, begun now unless it is under way or has succeeded."""
+    if part is None or (part.done() and (part.cancelled() or part.exception() is not None)):
+        return asyncio.create_task(start())
+    return part

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from aimo_submit.cards import Card
 from aimo_submit.config import Config
@@ -20,7 +21,7 @@ async def start_engine(config: Config, card: Card) -> Engine:
     return await start(card.path, **config.engine_options)
 
 
-def _import_engine(name: str) -> Callable[..., Awaitable[Engine]]:
+def _import_engine(name: str) -> Callable[..., Coroutine[Any, Any, Engine]]:
     # Heavy packages are imported only once an engine is wanted.
     try:
         if name == "vllm":

@@ -24,6 +24,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 from transformers import AutoModelForCausalLM
+from transformers.utils.logging import disable_progress_bar
 
 from aimo_submit.engines import Sampling
 from aimo_submit.engines.batch import Batch, Request
@@ -137,6 +138,7 @@ def _load(path: Path, options: Options) -> Any:
     dtype = getattr(torch, options.dtype, None)
     if not isinstance(dtype, torch.dtype):
         raise UserError(f"no dtype {options.dtype!r}: take float32, bfloat16 or float16")
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # the kit shows its own
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
             path, dtype=dtype, attn_implementation=ATTENTION, local_files_only=True
