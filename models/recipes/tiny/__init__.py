@@ -1,0 +1,1 @@
+"""The recipe of `models/tiny-tir`: problems, corpus, tokenizer, training and measuring."""
