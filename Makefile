@@ -8,9 +8,9 @@ UNWANTED := torchvision torchaudio torchcodec
 
 .PHONY: demo test check eval bench train-tiny measure-tiny clean
 
-demo: $(VENV)/ready-demo  ## solve a dozen problems with the bundled model, showing the work
+demo: $(VENV)/ready-demo  ## solve two dozen problems with the bundled model, showing the work
 	@rm -f runs/demo.jsonl
-	$(VENV)/bin/aimo-submit eval tiny --limit 12 --samples 16 --rounds 4 --show --out runs/demo.jsonl
+	$(VENV)/bin/aimo-submit eval tiny --limit 24 --samples 16 --rounds 4 --show --out runs/demo.jsonl
 
 test: $(VENV)/ready-test  ## the whole test suite, on both engines
 	$(PY) -m pytest -q

@@ -7,6 +7,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,7 @@ def _run(
         if jobs:
             with notes.status(f"loading {card.name} on {config.engine}"):
                 solver = start_solver(config, card, watch=board.watch).__enter__()
-            with solver, board.live:
+            with solver, board.live if notes.is_terminal else nullcontext():
                 at_once = problems_at_once(config)
                 evaluate(solver, jobs, journal, at_once=at_once, report=report)
         wanted = {key_of(p, seed) for p in problems for seed in seeds}
