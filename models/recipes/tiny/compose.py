@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tiny.draw import Draw
+from tiny.draw import Draw, Split
 from tiny.families import FAMILIES, Item
 from tiny.follow import HIGHEST, Follow, about_one, about_two
 from tiny.wording import QUESTION_WRAPPERS, distractor, is_question, phrasing, wrapper
+
+# The test split is the harder one: more joins of two items, more sentences that do not matter.
+JOINED = {Split.TRAIN: 0.25, Split.VALIDATION: 0.25, Split.TEST: 0.33}
+DISTRACTED = {Split.TRAIN: 0.2, Split.VALIDATION: 0.2, Split.TEST: 0.6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,7 @@ class Puzzle:
 def puzzle(draw: Draw, family: str) -> Puzzle | None:
     """One problem of the family, or None where this draw's answer is out of range."""
     item = FAMILIES[family](draw)
-    if draw.chance(0.25):
+    if draw.chance(JOINED[draw.split]):
         other = FAMILIES[draw.pick(*FAMILIES)](draw)
         made = _joined(draw, family, item, other)
     elif 0 <= item.value <= HIGHEST and draw.chance(0.55):
@@ -108,7 +112,7 @@ def _asked(draw: Draw, noun: str) -> str:
 
 def _dressed(draw: Draw, setting: str, question: str) -> str:
     text = f"{setting} {question}" if setting else question
-    if draw.chance(0.2):
+    if draw.chance(DISTRACTED[draw.split]):
         text = f"{distractor(draw)} {text}"
     return text
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aimo_submit.cards import config_for
 from aimo_submit.competition import EDITIONS
-from aimo_submit.offline.evaluate import evaluate, problems_at_once, settings_of
+from aimo_submit.offline.evaluate import evaluate, problems_at_once, remaining, settings_of
 from aimo_submit.offline.journal import Journal
 from aimo_submit.offline.problems import load_problems
 from aimo_submit.offline.summary import Accuracy, summarise
@@ -36,8 +36,8 @@ class Figures:
 def measure(card: Path, problems: Sequence[Problem], *, samples: int, journal: Path) -> Figures:
     """The figures of the card's model on these problems, over one seed."""
     config, loaded = config_for({"model": str(card), "samples": samples, "edition": "aimo-2"})
-    jobs = [(problem, config.seed) for problem in problems]
     with Journal(journal, settings_of(config)) as log, start_solver(config, loaded) as solver:
+        jobs = remaining(problems, [config.seed], log)
         evaluate(solver, jobs, log, at_once=problems_at_once(config))
         return figures(log.solutions)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tiny.draw import Draw, Split
 
-HELD_OUT = 0.3  # of the test phrasings; the others are reworded
+HELD_OUT = 0.1  # of the test phrasings; the others are reworded
 
 WRAPPERS = ("Find {}.", "What is {}?", "Determine {}.", "Compute {}.", "Calculate {}.")
 UNSEEN_WRAPPERS = ("Evaluate {}.", "Give {}.", "State {}.")
@@ -62,8 +62,8 @@ def reworded(phrase: str) -> str:
     if other != phrase:
         return other
     setting, bar, noun = phrase.rpartition(" || ")
-    lead = "" if is_question(noun) else "precisely "
-    return f"Note this: {setting}{bar}{lead}{noun}" if setting else f"{lead}{noun}"
+    other = f"{noun}, all told" if is_question(noun) else f"precisely {noun}"
+    return f"Note this: {setting}{bar}{other}" if setting else other
 
 
 def is_question(noun: str) -> bool:
