@@ -79,7 +79,8 @@ class Slots(Cache):
             return np.zeros_like(self.length)
         equal = self.tokens[:, : len(tokens)] == tokens
         begin = np.where(equal.all(1), len(tokens), equal.argmin(1))
-        return np.minimum(begin, self.length)
+        shared: NDArray[np.int64] = np.minimum(begin, self.length)
+        return shared
 
     def _copy(self, source: int, target: int, length: int) -> None:
         self.tokens[target, :length] = self.tokens[source, :length]
