@@ -13,7 +13,7 @@ demo: $(VENV)/ready-demo  ## solve two dozen problems with the bundled model, sh
 	$(VENV)/bin/aimo-submit eval tiny --limit 24 --samples 16 --rounds 4 --show --out runs/demo.jsonl
 
 test: $(VENV)/ready-test  ## the whole test suite, on both engines
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q -rs
 
 check: $(VENV)/ready-test  ## lint and types
 	$(PY) -m ruff check .
