@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from aimo_submit.sandbox.limits import Limits
-from aimo_submit.sandbox.processes import PR_SET_PDEATHSIG, prctl
+from aimo_submit.sandbox.processes import PR_SET_PDEATHSIG, prctl, step_ahead
 from aimo_submit.sandbox.repair import repair
 from aimo_submit.sandbox.tracebacks import BLOCK, describe
 
@@ -68,6 +68,7 @@ def main(job: Job) -> NoReturn:
 def confine(job: Job) -> None:
     """Gives the process its own session, folder, streams and limits, and nothing else."""
     os.setsid()
+    step_ahead()
     _take_streams(job.output)
     _restore_signals()
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

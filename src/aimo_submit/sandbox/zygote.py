@@ -36,6 +36,7 @@ def main() -> None:
     control_fd, root, limits = sys.argv[1:]
     control = socket.socket(fileno=int(control_fd))
     processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
+    processes.step_ahead()
     preload()
     Zygote(control, Path(root), Limits(**json.loads(limits))).serve()
 
