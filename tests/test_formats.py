@@ -63,12 +63,6 @@ def test_openmath_code_stands_between_tool_call_tags() -> None:
     assert openmath.show(ok("1")) == "\n```output\n1\n```\n"
 
 
-def test_earlier_blocks_are_replayed_without_their_prints() -> None:
-    qwen = FORMATS["qwen25_math_tir"]
-    assert qwen.program(["x = 1\nprint(x)"], "print(x + 1)") == "x = 1\nprint(x + 1)"
-    assert NUMINA.program(["x = 1"], "print(x + 1)") == "print(x + 1)"
-
-
 def test_a_family_without_tools_never_asks_for_code() -> None:
     assert not FORMATS["r1_distill"].asks("```python\nprint(1)\n```\n```output\n")
 

@@ -1,17 +1,15 @@
 """Tool-integrated-reasoning formats: how each model family is prompted, stopped and fed.
 
-A format is data and three verbs: `prompt`, `program` (the code to run) and `show` (what the
-model reads of its output). Not here: formats that need their own parser (gpt-oss), and live
-interpreter sessions, which `REPLAY` stands in for.
+A format is data and three verbs: `prompt`, `block` (the code to run) and `show` (what the model
+reads of its output). Not here: formats that need their own parser (gpt-oss).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aimo_submit.errors import UserError
-from aimo_submit.records import Execution
+from aimo_submit.records import Execution, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,7 @@ class Format:
     output_chars: int | None = None  # longer output is cut
     keep_tail: bool = False  # a cut output keeps as much of its end as of its beginning
     cut_mark: str = "..."
-    replay: bool = False  # earlier blocks run again, silently, before the new one
+    scope: Scope = Scope.FRESH
     needs_code: bool = False  # an answer given before any code has run is pruned as a guess
 
     def prompt(self, problem: str) -> str:
@@ -51,13 +49,6 @@ class Format:
             if end:
                 return code.strip("\n")
         return None
-
-    def program(self, earlier: Sequence[str], code: str) -> str:
-        """The source to run for a block, given the sample's earlier blocks."""
-        if not self.replay:
-            return code
-        silent = [line for block in earlier for line in block.splitlines() if "print(" not in line]
-        return "\n".join([*silent, code])
 
     def show(self, execution: Execution) -> str:
         """What is appended to the sample so that the model reads the output."""
@@ -97,14 +88,14 @@ FORMATS = {
             "User: {problem}\n" + _INTEGRATE + "\n\nAssistant:",
             output_chars=100,
             keep_tail=True,
-            replay=True,
+            scope=Scope.REPLAY,
         ),
         # QwenLM/Qwen2.5-Math, evaluation/math_eval.py
         Format(
             "qwen25_math_tir",
             f"<|im_start|>system\n{_INTEGRATE}<|im_end|>\n"
             "<|im_start|>user\n{problem}<|im_end|>\n<|im_start|>assistant\n",
-            replay=True,
+            scope=Scope.REPLAY,
         ),
         # NVIDIA/NeMo-Skills, prompt/code_tags/openmath.yaml; the model's Kaggle prompt
         Format(
@@ -117,7 +108,7 @@ FORMATS = {
             code_end="</tool_call>",
             output_begin="\n```output\n",
             output_chars=1000,
-            replay=True,
+            scope=Scope.LIVE,
         ),
         # deepseek-ai/DeepSeek-R1, README: no tool use
         Format(
@@ -128,7 +119,7 @@ FORMATS = {
             stop=(),
         ),
         # microsoft/ToRA, src/infer/inference.py
-        Format("tora", "<|user|>\n{problem}\n<|assistant|>\n", replay=True),
+        Format("tora", "<|user|>\n{problem}\n<|assistant|>\n", scope=Scope.REPLAY),
     )
 }
 

@@ -13,6 +13,7 @@ from aimo_submit.answers import extract
 from aimo_submit.errors import EngineDied
 from aimo_submit.records import Completion, Finish, Problem, Round, Status, Trace
 from aimo_submit.run import Run
+from aimo_submit.sandbox import Session
 
 ENGINE_DIED = "the engine died"
 
@@ -44,8 +45,9 @@ def decide(run: Run, trace: Trace, completion: Completion) -> Step:
 
 async def sample(run: Run, problem: Problem, trace: Trace, prompt: list[int]) -> None:
     """Takes one sample through its rounds; the trace says how it ended, whatever happened."""
+    session = run.sandbox.session(run.format.scope)
     try:
-        await _rounds(run, problem, trace, prompt)
+        await _rounds(run, session, problem, trace, prompt)
     except asyncio.CancelledError:
         _end(trace, Status.CANCELLED, "stopped before its end")
         raise
@@ -54,10 +56,13 @@ async def sample(run: Run, problem: Problem, trace: Trace, prompt: list[int]) ->
     except Exception as error:  # the border of one trace: its failure must not end the others
         _end(trace, Status.FAILED, f"{type(error).__name__}: {error}")
     finally:
+        await session.aclose()
         run.watch(problem, trace)
 
 
-async def _rounds(run: Run, problem: Problem, trace: Trace, prompt: list[int]) -> None:
+async def _rounds(
+    run: Run, session: Session, problem: Problem, trace: Trace, prompt: list[int]
+) -> None:
     tokens = list(prompt)
     for left in reversed(range(run.config.rounds)):  # rounds left after this one
         if len(tokens) >= run.engine.context:
@@ -67,12 +72,13 @@ async def _rounds(run: Run, problem: Problem, trace: Trace, prompt: list[int]) -
             trace.answer = step.answer
             return _end(trace, Status.ANSWERED)
         if step.code is not None and left > 0:
-            tokens += await _execute(run, trace)
+            tokens += await _execute(run, session, trace)
             run.watch(problem, trace)
         elif step.code is not None:
             return _end(trace, Status.EXHAUSTED, "wanted code after the last round")
         elif left > 0 and run.config.on_failure == "restart":
             trace.attempt += 1
+            await session.aclose()
             tokens = list(prompt)
         else:
             return _end(trace, Status.FAILED, step.reason)
@@ -89,14 +95,12 @@ async def _complete(run: Run, problem: Problem, trace: Trace, tokens: list[int])
     return step
 
 
-async def _execute(run: Run, trace: Trace) -> list[int]:
+async def _execute(run: Run, session: Session, trace: Trace) -> list[int]:
     """Runs the code of the last round; the tokens by which the prompt grows."""
     now = asyncio.get_running_loop().time
-    *before, turn = trace.rounds
-    earlier = [r.code for r in before if r.code and r.attempt == trace.attempt]
+    turn = trace.rounds[-1]
     start = now()
-    program = run.format.program(earlier, turn.code or "")
-    execution = await run.sandbox.run(program, run.config.code_timeout_s)
+    execution = await session.run(turn.code or "", run.config.code_timeout_s)
     shown = run.format.show(execution)
     seconds = now() - start
     trace.rounds[-1] = replace(turn, execution=execution, appended=shown, sandbox_s=seconds)

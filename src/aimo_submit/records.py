@@ -7,6 +7,7 @@ dictionaries and back, so a journal line holds a whole `Solution`.
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -32,6 +33,14 @@ class Outcome(StrEnum):
     ERROR = "error"  # an exception, a syntax error, a non-zero exit
     TIMEOUT = "timeout"
     KILLED = "killed"  # by a limit, by a signal, or by the loss of the sandbox
+
+
+class Scope(StrEnum):
+    """What a block of code sees of the sample's earlier blocks."""
+
+    FRESH = "fresh"  # nothing
+    REPLAY = "replay"  # what they define: they run again, silently, before it
+    LIVE = "live"  # the interpreter they ran in
 
 
 class Status(StrEnum):
@@ -131,6 +140,13 @@ class Solution:
     seed: int
     seconds: float
     reason: str = ""  # how the answer came about: "vote", or why the fallback was taken
+    confidence: float | None = None  # that the answer is right, from the votes; None: not recorded
+
+    @property
+    def margin(self) -> float:
+        """The first answer's lead over the second, as a share of all weight; 0 without votes."""
+        first, second, *_ = (*(vote.weight for vote in self.votes), 0.0, 0.0)
+        return (first - second) / (math.fsum(vote.weight for vote in self.votes) or 1.0)
 
     @property
     def correct(self) -> bool | None:

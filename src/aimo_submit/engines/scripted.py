@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from aimo_submit.engines import Sampling
 from aimo_submit.errors import EngineDied, UserError
-from aimo_submit.records import Completion, Execution, Finish
+from aimo_submit.records import Completion, Execution, Finish, Scope
 
 T = TypeVar("T")
 
@@ -136,6 +136,9 @@ class ScriptedSandbox:
 
     def __init__(self, execute: Callable[[str], Execution]) -> None:
         self._execute = execute
+
+    def session(self, scope: Scope) -> ScriptedSandbox:
+        return self
 
     async def run(self, code: str, timeout_s: float) -> Execution:
         execution = self._execute(code)

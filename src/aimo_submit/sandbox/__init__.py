@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from aimo_submit.records import Execution
+from aimo_submit.records import Execution, Scope
+
+
+class Session(Protocol):
+    """The blocks of one sample, one after another."""
+
+    async def run(self, code: str, timeout_s: float) -> Execution:
+        """What the code did. Never raises for what the code does; cancelling kills the code."""
+        ...
+
+    async def aclose(self) -> None:
+        """Forgets the blocks so far and lets go of what they held; the next one begins anew."""
+        ...
 
 
 class Sandbox(Protocol):
     """The seam between the loop and whatever runs code."""
 
-    async def run(self, code: str, timeout_s: float) -> Execution:
-        """What the code did. Never raises for what the code does; cancelling kills the code."""
+    def session(self, scope: Scope) -> Session:
+        """A session for one sample; until its first block it costs nothing."""
         ...
 
     async def aclose(self) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import os
 import socket
 import subprocess
 import sys
-import tempfile
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
+from aimo_submit.sandbox import claims, wire
 from aimo_submit.sandbox.files import remove_tree
 from aimo_submit.sandbox.limits import Limits
-from aimo_submit.sandbox.wire import NO_WARDEN, REQUEST
 
 GOODBYE_S = 5.0
 LOG_TAIL = 2000  # characters of the fork server's last words
@@ -43,18 +44,24 @@ ENVIRONMENT = {
 class Launched:
     """A running fork server; its imports go on in the background."""
 
-    def __init__(self, limits: Limits) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="aimo-sandbox-"))
+    def __init__(self, limits: Limits, without: Collection[str]) -> None:
+        self.root, folder = claims.claim_folder()
         self._log = self.root / "zygote.log"
         self._control, theirs = socket.socketpair()
+        uids = claims.claim_uids() if os.geteuid() == 0 else None
+        options = {
+            "limits": dataclasses.asdict(limits),
+            "first_uid": uids and uids[0],
+            "without": list(without),
+        }
+        held = [folder, *([uids[1].detach()] if uids else [])]
         with theirs, self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-s", "-P", "-c", BOOTSTRAP),  # -I would drop the hash seed
-                    *(str(theirs.fileno()), str(self.root)),
-                    json.dumps(dataclasses.asdict(limits)),
+                    *(str(theirs.fileno()), str(self.root), json.dumps(options)),
                 ],
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), *held],
                 env=ENVIRONMENT,
                 cwd="/",
                 stdin=subprocess.DEVNULL,
@@ -62,6 +69,8 @@ class Launched:
                 stderr=log,
                 start_new_session=True,
             )
+        for claim in held:
+            os.close(claim)
 
     @property
     def pid(self) -> int:
@@ -73,13 +82,13 @@ class Launched:
         """Whether it can be asked for wardens."""
         return self._process.poll() is None
 
-    def fork_warden(self, seat: socket.socket) -> None:
+    def fork_warden(self, number: int, seat: socket.socket) -> None:
         """Asks for a warden that serves the socket. Raises OSError when the server is gone."""
-        socket.send_fds(self._control, [REQUEST.pack(NO_WARDEN)], [seat.fileno()])
+        socket.send_fds(self._control, [wire.SEAT.pack(number)], [seat.fileno()])
 
-    def end_warden(self, pid: int) -> None:
+    def end_warden(self, number: int) -> None:
         """Asks to end a warden and what it left. Raises OSError when the server is gone."""
-        self._control.sendall(REQUEST.pack(pid))
+        self._control.sendall(wire.SEAT.pack(number))
 
     def kill(self) -> None:
         """Ends the server alone: blocks that run go on."""

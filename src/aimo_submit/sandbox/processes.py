@@ -6,35 +6,38 @@ session, comes back as a child of its warden, so "no child left" means "nothing 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+from aimo_submit.sandbox.kernel import PR_SET_CHILD_SUBREAPER, prctl
+from aimo_submit.sandbox.privileges import become
+
 PATIENCE_S = 5.0
 PAUSE_S = 0.001
-SESSION_NICE = -8  # about six times an ordinary session's share: docs/LOG.md, "The loop"
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def prctl(option: int, value: int) -> bool:
-    """Whether the kernel accepted the setting."""
-    return bool(_libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) == 0)
+SHORT_NICE = -8  # about six times an ordinary session's share: docs/LOG.md, "The loop"
+LONG_NICE = 5  # a third of it, for a block that is no longer short
 
 
-def step_ahead() -> None:
-    """Puts this session before others on the CPU, where the kernel lets it.
+def subreaper() -> bool:
+    """Whether this process now inherits what its descendants leave behind."""
+    try:
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+    except OSError:
+        return False
+    return True
+
+
+def step_ahead(pid: int | str = "self") -> None:
+    """Puts the session of that process before others on the CPU, where the kernel lets it.
 
     A short block that has a core to itself is over sooner than one that shares it, and an engine
     whose threads wait for each other at every step loses far more than the block's own time.
     """
-    with suppress(OSError):  # not root, or a kernel without groups of sessions
-        Path("/proc/self/autogroup").write_text(str(SESSION_NICE))
+    _set_share(pid, SHORT_NICE)
 
 
 def send(pid: int, number: signal.Signals, *, group: bool = False) -> None:
@@ -56,6 +59,18 @@ def ended(child: int) -> int | None:
     return info.si_status if info.si_code == os.CLD_EXITED else -info.si_status
 
 
+def soon_child(pid: int, seconds: float) -> bool:
+    """Whether the process is a child of this one by then, ended or not."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            ended(pid)
+            return True
+        except ChildProcessError:  # still below another that is about to end, or not at all
+            time.sleep(PAUSE_S)
+    return False
+
+
 def reap() -> tuple[set[int], bool]:
     """The children that had ended, and whether any child is left."""
     ended: set[int] = set()
@@ -69,17 +84,63 @@ def reap() -> tuple[set[int], bool]:
         ended.add(pid)
 
 
-def end_descendants(spare: Collection[int] = ()) -> set[int]:
-    """Kills everything below this process but `spare` and what is below that; who was reaped."""
+def end_descendants(spare: Collection[int] = (), *, and_below: bool = True) -> set[int]:
+    """Kills all below this process but `spare`, and what is below that; who was reaped.
+
+    Without `and_below` only the spared themselves are left.
+    """
     reaped: set[int] = set()
     until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
         ended, more = reap()
         reaped |= ended
-        if not more or not _kill_once(frozenset(spare) - reaped):
+        if not more or not _kill_once(frozenset(spare) - reaped, and_below):
             break
         time.sleep(PAUSE_S)
     return reaped
+
+
+def end_all(strike: Callable[[], None]) -> None:
+    """Kills all below this process; `strike` is one blow at everything."""
+    until = time.monotonic() + PATIENCE_S
+    while reap()[1] and time.monotonic() < until:
+        strike()
+        time.sleep(PAUSE_S)
+
+
+def strike_descendants() -> None:
+    """One blow at all below this process, from /proc: others may be faster for a moment."""
+    _kill_once(frozenset(), True)
+
+
+def strike_namespace() -> None:
+    """One blow at all but this process, which is the first of its PID namespace."""
+    if os.getpid() == 1:
+        os.kill(-1, signal.SIGKILL)
+
+
+def strike_user(uid: int) -> None:
+    """One blow at all processes of a user who is no one else's, by a child that turns into it."""
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return
+    try:
+        become(uid, reads_all=False)
+        os.kill(-1, signal.SIGKILL)
+    finally:
+        os._exit(0)
+
+
+def others_than(head: int) -> bool:
+    """Whether anything is below this process besides `head`, at a glance."""
+    reap()
+    return _children(os.getpid()) != [head] or _children(head) != []
+
+
+def step_back(pid: int) -> None:
+    """Puts it behind others, once it is no longer short."""
+    _set_share(pid, LONG_NICE)
 
 
 def count_threads(uid: int) -> int:
@@ -94,10 +155,10 @@ def count_threads(uid: int) -> int:
     return total
 
 
-def _kill_once(spare: frozenset[int]) -> bool:
+def _kill_once(spare: frozenset[int], and_below: bool) -> bool:
     """Whether there was anything to kill. Stops all first, so that none can fork on."""
     seen: set[int] = set()
-    while new := _descendants(os.getpid(), spare) - seen:
+    while new := descendants(os.getpid(), spare, and_below) - seen:
         for pid in new:
             send(pid, signal.SIGSTOP)
         seen |= new
@@ -106,17 +167,35 @@ def _kill_once(spare: frozenset[int]) -> bool:
     return bool(seen)
 
 
-def _descendants(head: int, spare: frozenset[int]) -> set[int]:
+def descendants(
+    head: int, spare: frozenset[int] = frozenset(), and_below: bool = True
+) -> set[int]:
+    """All below a process but `spare`, and perhaps what is below that."""
     children: dict[int, list[int]] = {}
     for pid, parent in _parents().items():
         children.setdefault(parent, []).append(pid)
     found: set[int] = set()
     todo = [head]
     while todo:
-        fresh = [pid for pid in children.get(todo.pop(), ()) if pid not in spare]
+        below = children.get(todo.pop(), [])
+        fresh = [pid for pid in below if pid not in spare]
         found.update(fresh)
-        todo += fresh
+        todo += fresh if and_below else below
     return found
+
+
+def _set_share(pid: int | str, nice: int) -> None:
+    with suppress(OSError):  # not root, or a kernel without groups of sessions
+        Path(f"/proc/{pid}/autogroup").write_text(str(nice))
+
+
+def _children(pid: int) -> list[int]:
+    """The children of all threads of a process; one more than there are, where none can tell."""
+    try:
+        lists = [(task / "children").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    except OSError:  # it is gone, or a kernel without these files
+        return [0]
+    return [int(child) for names in lists for child in names.split()]
 
 
 def _parents() -> dict[int, int]:
@@ -127,5 +206,7 @@ def _parents() -> dict[int, int]:
                 stat = Path("/proc", name, "stat").read_bytes()
             except OSError:  # it ended meanwhile
                 continue
-            parents[int(name)] = int(stat.rpartition(b")")[2].split()[1])
+            state, parent, *_ = stat.rpartition(b")")[2].split()
+            if state != b"Z":  # dead, and its parent's to reap
+                parents[int(name)] = int(parent)
     return parents

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from typing import Any, Self
 
@@ -21,35 +22,48 @@ class Seat:
     """Runs one block at a time. Every method that talks raises one of `LOST` if that fails."""
 
     def __init__(
-        self, server: Launched, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        server: Launched,
+        number: int,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
-        self.server = server
-        self.warden = wire.NO_WARDEN
-        self.protections: dict[str, str] = {}
+        self.server, self.number = server, number
+        self.warden = 0  # its process id
+        self.layers: list[list[str]] = []  # name, "on" or "off", detail
         self._reader, self._writer = reader, writer
         self._talking = asyncio.Lock()
         self._size: int | None = None  # of the reply begun: a cancelled wait for it can be resumed
 
     @classmethod
-    async def open(cls, server: Launched) -> Self:
+    async def open(cls, server: Launched, number: int) -> Self:
         """A seat whose warden is ready."""
         ours, theirs = socket.socketpair()
         with theirs:
-            server.fork_warden(theirs)
-        seat = cls(server, *await asyncio.open_unix_connection(sock=ours))
+            server.fork_warden(number, theirs)
+        seat = cls(server, number, *await asyncio.open_unix_connection(sock=ours))
         with ExitStack() as undo:
             undo.callback(seat.close)  # the warden ends with its socket
             hello = await seat._receive(START_S)
             undo.pop_all()
-        seat.warden, seat.protections = hello["pid"], hello["protections"]
+        seat.warden, seat.layers = hello["pid"], hello["layers"]
         return seat
 
-    async def run(self, code: str, timeout_s: float) -> Execution:
+    async def run(
+        self, code: str, timeout_s: float, *, earlier: Sequence[str] = (), live: bool = False
+    ) -> Execution:
         """What the block did."""
+        block = {"code": code, "timeout_s": timeout_s, "earlier": list(earlier), "live": live}
         async with self._talking:
-            self._writer.write(wire.pack({"code": code, "timeout_s": timeout_s}))
+            self._writer.write(wire.pack(block))
             reply = await self._receive(timeout_s + GRACE_S)
         return Execution(Outcome(reply["outcome"]), reply["output"], reply["seconds"])
+
+    async def reset(self) -> None:
+        """Ends the live interpreter of the seat, if there is one."""
+        async with self._talking:
+            self._writer.write(wire.pack({"reset": True}))
+            await self._receive(GRACE_S)
 
     def cancel(self) -> None:
         """Has the running block killed; `settle` then waits for the seat to be free."""

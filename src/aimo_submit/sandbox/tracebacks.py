@@ -5,14 +5,19 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 
-BLOCK = "<block>"
 FRAMES = 10  # shown at most, the outermost and the innermost; a recursion has a thousand
 CHAIN = 3  # exceptions shown at most
 MESSAGE = 4000  # characters of the error itself
 CAUSE = "The above exception was the direct cause of the following exception:"
 CONTEXT = "During handling of the above exception, another exception occurred:"
 
+BLOCK = "<block"  # how the names of all blocks begin
 Summary = traceback.TracebackException
+
+
+def name_of(number: int) -> str:
+    """The file name that tracebacks give to the interpreter's first, second ... block."""
+    return f"{BLOCK}>" if number == 1 else f"{BLOCK} {number}>"
 
 
 def describe(error: BaseException) -> Iterator[str]:
@@ -36,7 +41,7 @@ def _earlier(summary: Summary) -> Summary | None:
 
 
 def _own(summary: Summary) -> list[traceback.FrameSummary]:
-    return [frame for frame in summary.stack if frame.filename == BLOCK]
+    return [frame for frame in summary.stack if frame.filename.startswith(BLOCK)]
 
 
 def _frames(own: list[traceback.FrameSummary]) -> Iterator[str]:
@@ -50,7 +55,7 @@ def _frames(own: list[traceback.FrameSummary]) -> Iterator[str]:
 
 
 def _frame(frame: traceback.FrameSummary) -> str:
-    where = f'  File "{BLOCK}", line {frame.lineno}, in {frame.name}\n'
+    where = f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}\n'
     return f"{where}    {frame.line}\n" if frame.line else where
 
 

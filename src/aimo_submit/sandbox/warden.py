@@ -1,8 +1,7 @@
 """One warden per seat: runs one block at a time, watches it from outside, ends all it started.
 
-As a subreaper it inherits whatever the block orphans, so it always knows what is the block's; as
-the one process between the fork server and a block it is where a seat's own uid or namespaces
-would be taken.
+As a subreaper, or as the first process of its own PID namespace, it inherits whatever the block
+orphans, so it always knows what is the block's.
 """
 
 from __future__ import annotations
@@ -11,18 +10,18 @@ import os
 import select
 import signal
 import socket
-import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from enum import Enum, auto
-from pathlib import Path
 from typing import Any
 
 from aimo_submit.records import Outcome
-from aimo_submit.sandbox import processes, runner, wire
+from aimo_submit.sandbox import layers, processes, usage, wire
+from aimo_submit.sandbox.blocks import Live, Lost, Once, Work
 from aimo_submit.sandbox.capture import Capture
+from aimo_submit.sandbox.cell import Plan, build, clear_shared_memory, strike_of
 from aimo_submit.sandbox.files import empty_folder
-from aimo_submit.sandbox.limits import Limits
 
 REASONS = {
     signal.SIGSEGV: "segmentation fault, most often too deep a recursion",
@@ -31,128 +30,154 @@ REASONS = {
     signal.SIGXCPU: "out of CPU time",
 }
 TIDY_S = 1.0  # for the folder of a block
+TICK_S = 0.25  # how often a block is looked at; a shorter one never is
+UNSEEN = 4  # times the allowance may vanish from the disk before it must be the block's doing
 
 
 class End(Enum):
-    """What ended the watch over a block."""
+    """What ended the watch over a block; what the model is told about it."""
 
     EXITED = auto()
     TIMEOUT = auto()
-    FLOOD = auto()
-    CANCELLED = auto()
+    CANCELLED = "cancelled"
+    LOST = "the interpreter is gone"
+    FLOOD = "far too much output"
+    DISK = "far too many or too large files"
+    MEMORY = "too much memory in all its processes together"
 
 
 class Warden:
     """Serves one seat until the other side closes it."""
 
-    def __init__(self, seat: socket.socket, root: Path, limits: Limits) -> None:
-        self.seat, self.root, self.limits = seat, root, limits
-        self.home = self._new_home()  # kept from block to block: to remove a folder may take 3 ms
+    def __init__(self, seat: socket.socket, number: int, plan: Plan) -> None:
+        self.seat, self.number, self.plan, self.limits = seat, number, plan, plan.limits
+        self.pid = int(os.readlink("/proc/self"))  # as the kit sees it  # noqa: PTH115
+        processes.subreaper()
+        self.cell = build(plan, number)
+        self.strike = strike_of(self.cell, plan.layers)
+        self.disk_is_bounded = plan.layers.namespaces
+        self.resident = usage.resident(os.getpid())
+        self.live: Live | None = None
         self.wake, wake_up = os.pipe()
         os.set_blocking(self.wake, False)
         os.set_blocking(wake_up, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake_up, warn_on_full_buffer=False)
-        self.protections = _protections()
-        self.process_limit = processes.count_threads(os.getuid()) + limits.processes
 
     def serve(self) -> None:
         """Runs block after block; returns when the seat is closed."""
-        self._send({"pid": os.getpid(), "protections": self.protections})
+        self._send({"pid": self.pid, "layers": layers.rows(self.plan.layers)})
         while (message := wire.receive(self.seat)) is not None:
             if message:  # else a cancel that crossed with its block's reply
-                self._send(self.run(message["code"], message["timeout_s"]))
+                self._send(self.run(**message) if "code" in message else self.reset())
+        self.reset()
 
-    def run(self, code: str, timeout_s: float) -> dict[str, Any]:
+    def run(
+        self, code: str, timeout_s: float, earlier: Sequence[str], live: bool
+    ) -> dict[str, Any]:
         """The fields of the block's `Execution`; nothing of the block is left on return."""
+        work, started = Work(code, timeout_s, earlier), time.monotonic()
         capture = Capture(self.limits.output_bytes)
-        started = time.monotonic()
-        pid, output = self._fork(code, timeout_s)
-        try:
-            end, status = self._watch(pid, output, capture, started + timeout_s)
-        finally:
-            processes.send(pid, signal.SIGKILL)
-            processes.send(pid, signal.SIGKILL, group=True)
-            processes.end_descendants()
+        watch = self._live if live else self._once
+        end, status = watch(work, capture, started + timeout_s)
         seconds = time.monotonic() - started
-        capture.drain(output)
-        os.close(output)
-        self._tidy()
         outcome, note = _verdict(end, status, timeout_s)
+        if live and self.live is None:
+            note += "\nAll that earlier code defined is lost"
         return {"outcome": outcome, "output": capture.text(note), "seconds": seconds}
+
+    def reset(self) -> dict[str, Any]:
+        """Ends the live interpreter, if there is one."""
+        if self.live:
+            self.live.end()
+            self.live = None
+        self._tidy()
+        return {}
 
     def _send(self, message: dict[str, Any]) -> None:
         with suppress(ConnectionError):  # closed meanwhile: the next receive will say so
             self.seat.sendall(wire.pack(message))
 
-    def _tidy(self) -> None:
-        clean = False
-        with suppress(OSError):  # it is gone, or a link
-            clean = empty_folder(self.home, TIDY_S)
-        if not clean:
-            self.home = self._new_home()  # what is left goes with the sandbox's own folder
+    def _once(self, work: Work, capture: Capture, until: float) -> tuple[End, int]:
+        block = Once(self.cell, work, self.strike)
+        try:
+            return self._watch(block, self.wake, capture, until)
+        finally:
+            block.end()
+            capture.drain(block.output)
+            os.close(block.output)
+            self._tidy()
 
-    def _new_home(self) -> Path:
-        return Path(tempfile.mkdtemp(dir=self.root))
+    def _live(self, work: Work, capture: Capture, until: float) -> tuple[End, int]:
+        live = self.live = self.live or Live(self.cell, self.strike)
+        end, status, kept = End.LOST, 0, False
+        with suppress(Lost):
+            live.begin(work)
+            end, status = self._watch(live, live.channel.fileno(), capture, until)
+            (live.rest if end is End.EXITED else live.interrupt)()
+            kept = True
+        capture.drain(live.output)
+        if not kept:
+            self.reset()
+        return end, status
 
-    def _fork(self, code: str, timeout_s: float) -> tuple[int, int]:
-        output, theirs = os.pipe()
-        warden = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            job = (code, timeout_s, self.home, theirs, warden, self.limits, self.process_limit)
-            runner.main(runner.Job(*job))
-        os.close(theirs)
-        os.set_blocking(output, False)
-        return pid, output
-
-    def _watch(self, pid: int, output: int, capture: Capture, until: float) -> tuple[End, int]:
+    def _watch(
+        self, block: Once | Live, news: int, capture: Capture, until: float
+    ) -> tuple[End, int]:
+        """What ended the block, and its status; `news` is readable when that may be known."""
         poll = select.poll()
-        for fd in (self.seat.fileno(), output, self.wake):
+        for fd in {self.seat.fileno(), block.output, self.wake, news}:
             poll.register(fd, select.POLLIN)
-        while (left := until - time.monotonic()) > 0:
-            ready = {fd for fd, _ in poll.poll(left * 1000 + 1)}
+        look, free = time.monotonic() + TICK_S, usage.free_disk(self.cell.home)
+        while (left := until - (now := time.monotonic())) > 0:
+            if now >= look:
+                if (end := self._excess(free)) is not None:
+                    return end, 0
+                processes.step_back(block.pid)
+                look = now + TICK_S
+            ready = {fd for fd, _ in poll.poll(max(0.0, min(left, look - now)) * 1000 + 1)}
             if self.seat.fileno() in ready:
                 return End.CANCELLED, 0
             if self.wake in ready:
                 os.read(self.wake, 4096)
-                if (status := processes.ended(pid)) is not None:
-                    return End.EXITED, status
-            if output in ready and not capture.read(output):
-                poll.unregister(output)
+            if news in ready and (status := block.status()) is not None:
+                return End.EXITED, status
+            if block.output in ready and not capture.read(block.output):
+                poll.unregister(block.output)
             if capture.total > self.limits.flood_bytes:
                 return End.FLOOD, 0
         return End.TIMEOUT, 0
 
+    def _excess(self, free_before: int) -> End | None:
+        """What the block uses too much of, looked at from outside."""
+        most, below = self.limits.memory_bytes, processes.descendants(os.getpid())
+        if len(below) > 1 and usage.memory_use(below, self.resident, most) > most:
+            return End.MEMORY
+        if self.disk_is_bounded:
+            return None
+        most = self.limits.file_bytes
+        gone = free_before - usage.free_disk(self.cell.home)  # deleted files that are open, too
+        if gone > UNSEEN * most or usage.disk_use(self.cell.home, most) > most:
+            return End.DISK
+        return None
+
+    def _tidy(self) -> None:
+        clear_shared_memory(self.cell)
+        clean = False
+        with suppress(OSError):  # it is gone, or a link
+            clean = empty_folder(self.cell.home, TIDY_S)
+        if not clean:
+            self.cell = build(self.plan, self.number)  # what is left goes with the sandbox
+
 
 def _verdict(end: End, status: int, timeout_s: float) -> tuple[Outcome, str]:
-    match end:
-        case End.TIMEOUT:
-            return Outcome.TIMEOUT, f"TimeoutError: execution exceeded {float(timeout_s)} s"
-        case End.FLOOD:
-            return Outcome.KILLED, "Killed: far too much output"
-        case End.CANCELLED:
-            return Outcome.KILLED, "Killed: cancelled"
+    if end is End.TIMEOUT:
+        return Outcome.TIMEOUT, f"TimeoutError: execution exceeded {float(timeout_s)} s"
+    if end is not End.EXITED:
+        return Outcome.KILLED, f"Killed: {end.value}"
     if status >= 0:
         return Outcome.OK if status == 0 else Outcome.ERROR, ""
     number = signal.Signals(-status)
     if number == signal.SIGXCPU:
         return Outcome.TIMEOUT, "TimeoutError: out of CPU time"
     return Outcome.KILLED, f"Killed by {number.name}: {REASONS.get(number, 'a signal')}"
-
-
-def _protections() -> dict[str, str]:
-    subreaper = processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
-    escape = "partly: this kernel has no subreaper, a daemon of a block can escape"
-    later = "off: not in this version"
-    return {
-        "wall deadline, all processes of the block ended": "on" if subreaper else escape,
-        "environment without secrets": "on",
-        "own session, temporary folder and file descriptors": "on",
-        "memory, stack, CPU, file size and open files limited per process": "on",
-        "number of processes limited": "on" if os.getuid() else "off: Linux exempts root",
-        "output limited": "on",
-        "network closed": later,
-        "files of this user out of reach": later,
-        "other processes of this user out of reach": later,
-    }

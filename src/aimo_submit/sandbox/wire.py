@@ -11,8 +11,8 @@ import struct
 from typing import Any
 
 LENGTH = struct.Struct(">I")
-REQUEST = struct.Struct(">i")  # to the fork server: a warden to end, NO_WARDEN for none
-NO_WARDEN = 0
+SEAT = struct.Struct(">I")  # to the fork server: with a descriptor, a warden to fork; else to end
+STATUS = struct.Struct(">i")  # from a live interpreter: how a block ended
 CANCEL = LENGTH.pack(0)  # an empty frame
 
 

@@ -1,8 +1,8 @@
 """The fork server: loads the libraries once, then forks a warden for every seat asked for.
 
 Executed, never forked from the kit, so it inherits no secret; single-threaded, so it may fork.
-The control socket carries, for each request, a process id and perhaps a descriptor: end that
-warden (0: none), and fork one that serves the descriptor.
+The control socket carries the numbers of seats: with a descriptor, fork a warden that serves it,
+in the place of an earlier one; without, end the warden.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from aimo_submit.sandbox import processes
+from aimo_submit.sandbox import claims, landlock, layers, namespaces, processes, wire
+from aimo_submit.sandbox.cell import Plan
 from aimo_submit.sandbox.files import remove_tree
 from aimo_submit.sandbox.limits import Limits
 from aimo_submit.sandbox.warden import Warden
-from aimo_submit.sandbox.wire import REQUEST
 
 PRELOADED = ("math", "numpy", "sympy", "scipy.optimize", "scipy.special", "networkx")
 TICK_MS = 1000  # how often it looks for wardens that died by themselves
@@ -33,12 +35,13 @@ GOODBYE_S = 3.0
 
 def main() -> None:
     """Serves until the kit closes the control socket or ends."""
-    control_fd, root, limits = sys.argv[1:]
+    control_fd, root, options = sys.argv[1:]
     control = socket.socket(fileno=int(control_fd))
-    processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
+    processes.subreaper()
     processes.step_ahead()
     preload()
-    Zygote(control, Path(root), Limits(**json.loads(limits))).serve()
+    plan = prepare(Path(root), **json.loads(options))
+    Zygote(control, plan).serve()
 
 
 def preload() -> None:
@@ -58,41 +61,77 @@ def preload() -> None:
     gc.disable()
 
 
+def prepare(
+    root: Path, limits: dict[str, Any], first_uid: int | None, without: Collection[str]
+) -> Plan:
+    """What every warden needs to know; what earlier sandboxes left behind is gone."""
+    claims.collect_folders()
+    if first_uid is None:
+        without = {*without, "uid"}
+    else:
+        claims.collect_processes(first_uid)
+    found = layers.detect(first_uid or 0, without)
+    readable, listable = landlock.interpreter_paths()
+    if found.namespaces:
+        namespaces.leave_network(user=found.user_namespace)
+    return Plan(root, Limits(**limits), found, readable, listable)
+
+
 class Zygote:
     """Keeps the wardens: forks them, reaps them, ends what a dead one left behind."""
 
-    def __init__(self, control: socket.socket, root: Path, limits: Limits) -> None:
-        self.control, self.root, self.limits = control, root, limits
-        self.wardens: set[int] = set()
+    def __init__(self, control: socket.socket, plan: Plan) -> None:
+        self.control, self.plan = control, plan
+        self.wardens: dict[int, int] = {}  # by seat
 
     def serve(self) -> None:
         """Returns when the control socket is closed; nothing is left then."""
         poll = select.poll()
         poll.register(self.control, select.POLLIN)
         while not poll.poll(TICK_MS) or self._answer():
-            self.wardens -= processes.end_descendants(spare=self.wardens)
+            self._sweep()
         self._end()
 
     def _answer(self) -> bool:
-        data, fds, _, _ = socket.recv_fds(self.control, REQUEST.size, 1)
+        data, fds, _, _ = socket.recv_fds(self.control, wire.SEAT.size, 1)
         if not data:
             return False
-        retired = REQUEST.unpack(data)[0]
-        if retired in self.wardens:
-            processes.send(retired, signal.SIGKILL)
+        number = wire.SEAT.unpack(data)[0]
+        if number in self.wardens:
+            processes.send(self.wardens.pop(number), signal.SIGKILL)
+            self._sweep()  # before the seat's user runs anything new
         for fd in fds:
-            self._fork_warden(socket.socket(fileno=fd))
+            self._fork_warden(number, socket.socket(fileno=fd))
         return True
 
-    def _fork_warden(self, seat: socket.socket) -> None:
+    def _sweep(self) -> None:
+        gone = processes.end_descendants(spare=self.wardens.values())
+        self.wardens = {seat: pid for seat, pid in self.wardens.items() if pid not in gone}
+
+    def _fork_warden(self, number: int, seat: socket.socket) -> None:
+        told, tell = os.pipe()
         pid = os.fork()
+        if pid == 0:
+            self._be_warden(number, seat, tell)
+        os.close(tell)
+        seat.close()
+        if self.plan.layers.namespaces:
+            os.waitpid(pid, 0)
+        pid = int(os.read(told, 32) or 0)
+        os.close(told)
         if pid:
-            self.wardens.add(pid)
-            seat.close()
-            return
+            self.wardens[number] = pid
+
+    def _be_warden(self, number: int, seat: socket.socket, tell: int) -> None:
         try:
             self.control.close()
-            Warden(seat, self.root, self.limits).serve()
+            if self.plan.layers.namespaces:
+                namespaces.own_processes()
+                if os.fork():
+                    os._exit(0)
+            os.write(tell, os.readlink("/proc/self").encode())  # noqa: PTH115
+            os.close(tell)
+            Warden(seat, number, self.plan).serve()
         except BaseException:  # the process ends here: all that is left to do is to say why
             traceback.print_exc()
         finally:
@@ -104,4 +143,4 @@ class Zygote:
             time.sleep(processes.PAUSE_S)  # the wardens' seats are closed: they clean up and end
         processes.end_descendants()
         with suppress(OSError):  # the kit, if it lives, is removing it as well
-            remove_tree(self.root)
+            remove_tree(self.plan.root)

@@ -1,0 +1,147 @@
+"""A warden's side of the processes that run blocks: start one, learn how it ended, end it all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from aimo_submit.sandbox import processes, runner, wire
+from aimo_submit.sandbox.confine import Cell
+
+CREDENTIALS = struct.Struct("iII")  # pid, uid, gid, by the kernel's word
+TALK_S = 1.0  # for a live interpreter to take a block or to say that one is gone
+
+Strike = Callable[[], None]
+
+
+class Lost(Exception):
+    """A live interpreter no longer answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A block to run."""
+
+    code: str
+    timeout_s: float
+    earlier: Sequence[str] = ()
+
+
+class Once:
+    """A block in a process of its own."""
+
+    def __init__(self, cell: Cell, work: Work, strike: Strike) -> None:
+        self._strike = strike
+        self.output, theirs = _pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            runner.run_once(cell, theirs, work.code, work.earlier, work.timeout_s)
+        os.close(theirs)
+
+    def status(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+        return processes.ended(self.pid)
+
+    def end(self) -> None:
+        """Kills it with all it started."""
+        processes.send(self.pid, signal.SIGKILL)
+        processes.send(self.pid, signal.SIGKILL, group=True)
+        processes.end_all(self._strike)
+
+
+class Live:
+    """An interpreter that stays from block to block; stopped while it has nothing to do."""
+
+    def __init__(self, cell: Cell, strike: Strike) -> None:
+        self._strike = strike
+        self.output, theirs = _pipe()
+        self.channel, far = socket.socketpair()
+        self.channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self.pid = os.fork()
+        if self.pid == 0:
+            runner.run_live(cell, theirs, far)
+        os.close(theirs)
+        far.close()
+
+    def begin(self, work: Work) -> None:
+        """Hands over a block. Raises `Lost` where nobody takes it."""
+        if not processes.soon_child(self.pid, TALK_S):
+            raise Lost
+        processes.step_ahead(self.pid)
+        processes.send(self.pid, signal.SIGCONT)
+        self._forget_lies()
+        self.channel.settimeout(TALK_S)
+        try:
+            message = {"code": work.code, "timeout_s": work.timeout_s}
+            self.channel.sendall(wire.pack(message))
+        except OSError as error:
+            raise Lost from error
+
+    def status(self) -> int | None:
+        """How the block ended, once that was said; the interpreter is whoever said it.
+
+        A block that says so itself, too early, or through a child, ends itself: no word but the
+        process id, which the kernel adds, has any effect outside its own session.
+        """
+        speaker, status = self._hear()
+        if speaker != self.pid:
+            processes.send(self.pid, signal.SIGKILL)
+            self.pid = speaker
+        return status
+
+    def rest(self) -> None:
+        """Ends all that the block started, and stops the interpreter until the next one."""
+        if processes.others_than(self.pid):
+            processes.end_descendants(spare={self.pid}, and_below=False)
+        processes.send(self.pid, signal.SIGSTOP)
+
+    def interrupt(self) -> None:
+        """Ends the block that runs; the interpreter stays. Raises `Lost` where it does not."""
+        processes.end_descendants(spare={self.pid}, and_below=False)
+        self.channel.settimeout(TALK_S)
+        while self._hear()[0] != self.pid:
+            continue  # the block's last words, too late: all that it was is gone
+        self.rest()
+
+    def end(self) -> None:
+        """Kills the interpreter with all it started."""
+        processes.end_all(self._strike)
+        self.channel.close()
+        os.close(self.output)
+
+    def _hear(self) -> tuple[int, int]:
+        """Who said how the block ended, and how."""
+        try:
+            data, extra, _, _ = self.channel.recvmsg(
+                wire.STATUS.size, socket.CMSG_SPACE(CREDENTIALS.size)
+            )
+        except OSError as error:
+            raise Lost from error
+        if len(data) < wire.STATUS.size or not extra:
+            raise Lost
+        speaker = CREDENTIALS.unpack(extra[0][2])[0]
+        if speaker <= 1:  # not visible from here: nobody that could be an interpreter
+            raise Lost
+        return speaker, wire.STATUS.unpack(data)[0]
+
+    def _forget_lies(self) -> None:
+        """Drops what an earlier block wrote to the channel."""
+        self.channel.setblocking(False)
+        try:
+            while self.channel.recv(65_536):
+                continue
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise Lost from error
+        raise Lost
+
+
+def _pipe() -> tuple[int, int]:
+    ours, theirs = os.pipe()
+    os.set_blocking(ours, False)
+    return ours, theirs

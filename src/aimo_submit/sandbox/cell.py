@@ -1,0 +1,88 @@
+"""The walls of one seat: user, folder, rules and filter, put up once by its warden."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from aimo_submit.sandbox import landlock, namespaces, processes, seccomp
+from aimo_submit.sandbox.confine import Cell
+from aimo_submit.sandbox.layers import Layers
+from aimo_submit.sandbox.limits import Limits
+
+SHARED_MEMORY = Path("/dev/shm")  # multiprocessing keeps its semaphores there
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the fork server tells every warden."""
+
+    root: Path
+    limits: Limits
+    layers: Layers
+    readable: list[Path]
+    listable: list[Path]
+
+
+def build(plan: Plan, number: int) -> Cell:
+    """The cell of the seat with that number; its folder is new and empty."""
+    layers, limits = plan.layers, plan.limits
+    uid = None if layers.first_uid is None else layers.first_uid + number
+    home = Path(tempfile.mkdtemp(prefix=f"{number}-", dir=plan.root))
+    if layers.namespaces:
+        namespaces.own_mounts(home, uid, limits.file_bytes)
+    elif uid is not None:
+        os.chown(home, uid, uid)
+    return Cell(
+        home=home,
+        warden=os.getpid(),
+        limits=limits,
+        processes=_process_limit(layers, limits),
+        uid=uid,
+        reads_all=layers.reads_all,
+        ruleset=_ruleset(plan, home),
+        filter=_filter(layers),
+    )
+
+
+def strike_of(cell: Cell, layers: Layers) -> Callable[[], None]:
+    """The surest way to hit all processes of the cell at once."""
+    if layers.namespaces:
+        return processes.strike_namespace
+    if cell.uid is not None:
+        return partial(processes.strike_user, cell.uid)
+    return processes.strike_descendants
+
+
+def clear_shared_memory(cell: Cell) -> None:
+    """Removes what the seat's user left in the memory that processes share."""
+    if cell.uid is None:
+        return
+    with suppress(OSError), os.scandir(SHARED_MEMORY) as entries:
+        for entry in entries:
+            if entry.stat(follow_symlinks=False).st_uid == cell.uid:
+                Path(entry.path).unlink()
+
+
+def _process_limit(layers: Layers, limits: Limits) -> int:
+    alone = layers.first_uid is not None or layers.user_namespace
+    return limits.processes + (0 if alone else processes.count_threads(os.getuid()))
+
+
+def _ruleset(plan: Plan, home: Path) -> int | None:
+    if not plan.layers.landlock:
+        return None
+    private = plan.layers.first_uid is not None or plan.layers.namespaces
+    writable = [home, Path(os.devnull), *([SHARED_MEMORY] if private else [])]
+    return landlock.ruleset(plan.readable, plan.listable, writable, plan.layers.landlock)
+
+
+def _filter(layers: Layers) -> seccomp.Program | None:
+    if not layers.seccomp:
+        return None
+    return seccomp.program(guard_signals=layers.guard_signals, guard_unix=layers.guard_unix)

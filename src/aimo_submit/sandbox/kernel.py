@@ -1,0 +1,55 @@
+"""The calls of the C library that Python does not offer, each raising OSError.
+
+Raw ctypes and no dependency: the machine that counts has no libseccomp and no compiler, and each
+layer is a handful of calls.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS = 1, 4, 8
+PR_CAPBSET_READ, PR_CAPBSET_DROP = 23, 24
+PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS = 36, 38, 39
+PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 47, 2
+
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
+
+Argument = int | bytes | None
+
+
+def call(function: str, *args: Argument) -> int:
+    """What the function of the C library returned."""
+    result = int(getattr(libc, function)(*map(_argument, args)))
+    if result == -1:
+        error = ctypes.get_errno()
+        raise OSError(error, f"{function}: {os.strerror(error)}")
+    return result
+
+
+def prctl(option: int, *args: int) -> int:
+    """What the setting is, or 0 for one that was made."""
+    return call("prctl", option, *args, *(0,) * (4 - len(args)))
+
+
+def syscall(number: int, *args: Argument) -> int:
+    """What the system call returned."""
+    return call("syscall", number, *args)
+
+
+def unshare(flags: int) -> None:
+    """Leaves the namespaces named by the flags for new ones."""
+    call("unshare", flags)
+
+
+def mount(source: str, target: str, kind: str | None, flags: int = 0, data: str = "") -> None:
+    """Mounts the source, or changes the flags of a mount where there is no kind."""
+    encoded = kind.encode() if kind else None
+    call("mount", source.encode(), os.fsencode(target), encoded, flags, data.encode())
+
+
+def _argument(value: Argument) -> ctypes.c_ulong | bytes | None:
+    # An int would be passed as 32 bits, and what a register holds above them is left to chance.
+    return ctypes.c_ulong(value) if isinstance(value, int) else value
