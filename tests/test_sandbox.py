@@ -337,6 +337,41 @@ def test_memory_is_limited(box: Box) -> None:
     assert box.run("1").output == "1\n"
 
 
+def test_memory_is_limited_over_all_processes_of_a_block(box: Box) -> None:
+    code = """
+import os, time
+for _ in range(6):
+    if os.fork() == 0:
+        a = bytearray(os.urandom(1)) * (2 * 10**8)
+        time.sleep(60)
+time.sleep(60)
+"""
+    execution = box.run(code, 20)
+    assert execution.outcome == Outcome.KILLED
+    assert "too much memory in all its processes" in execution.output
+
+
+@pytest.mark.parametrize("without", [(), ("namespaces",)])
+@pytest.mark.parametrize("unlink", ["", "os.unlink(f.name)"], ids=["kept", "deleted but open"])
+def test_disk_space_is_limited_over_all_files(without: tuple[str, ...], unlink: str) -> None:
+    code = f"""
+import os, time
+kept = []
+for k in range(60):
+    f = open(str(k), "wb")
+    {unlink}
+    f.write(bytes(2**20))
+    f.flush()
+    kept.append(f)
+time.sleep(1)
+"""
+    box = Box(workers=1, without=without, limits=Limits(file_bytes=8 * MIB))
+    execution = box.run(code)
+    box.close()
+    assert execution.outcome != Outcome.OK
+    assert "No space left" in execution.output or "too large files" in execution.output
+
+
 def test_limits_cannot_be_raised_by_a_file(box: Box) -> None:
     code = "f = open('big', 'wb')\nfor _ in range(300): f.write(bytes(2**20))\nprint('grew')"
     assert "OSError: [Errno 27] File too large" in box.run(code).output

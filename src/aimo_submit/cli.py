@@ -83,6 +83,11 @@ def _parser() -> argparse.ArgumentParser:
     _run_options(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
+    doctor = commands.add_parser(
+        "doctor", help="what holds on this machine around model-written code, tried out"
+    )
+    doctor.set_defaults(run=_doctor)
+
     summary = commands.add_parser(
         "summary",
         help="summarise a journal, also while it is growing",
@@ -183,6 +188,26 @@ def _run(
         solved = [s for s in journal.solutions if key_of(s.problem, s.seed) in wanted]
     _print_summary(solved)
     notes.print(f"every sample is in {path}")
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    import asyncio
+
+    from aimo_submit import show
+    from aimo_submit.sandbox.server import ForkServer
+    from aimo_submit.sandbox.trial import promises
+
+    async def examine() -> bool:
+        async with ForkServer() as server:
+            layers, found = await server.layers(), await promises(server)
+        out.print(show.layers_table(layers))
+        out.print(show.promises_table(found))
+        return all(promise.holds for promise in found)
+
+    if asyncio.run(examine()):
+        return 0
+    notes.print("what does not hold takes root in a container, or a kernel with Landlock (5.13 on)")
+    return FAILED
 
 
 def _summary(args: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -23,6 +24,7 @@ from rich.text import Text
 
 from aimo_submit.offline.summary import Accuracy, Summary
 from aimo_submit.records import Problem, Round, Solution, Status, Trace
+from aimo_submit.sandbox.trial import Promise
 
 _MARKS = {True: "[green]right[/]", False: "[red]wrong[/]", None: ""}
 
@@ -163,3 +165,24 @@ def _shares(summary: Summary) -> str:
     }
     total = sum(parts.values()) or 1.0
     return ", ".join(f"{seconds / total:.0%} {name}" for name, seconds in parts.items())
+
+
+def layers_table(layers: Sequence[Sequence[str]]) -> Table:
+    """The layers of isolation around a block: name, "on" or "off", what it does or why not."""
+    table = Table(title="Layers around model-written code", title_justify="left")
+    for column in ("layer", "", "what it does, or why it is off"):
+        table.add_column(column)
+    for name, state, detail in layers:
+        table.add_row(name, f"[{'green' if state == 'on' else 'yellow'}]{state}[/]", escape(detail))
+    return table
+
+
+def promises_table(promises: Sequence[Promise]) -> Table:
+    """What no block can do here, as a block has tried."""
+    table = Table(title="What holds, as tried by a block", title_justify="left")
+    table.add_column("promise")
+    table.add_column("")
+    for promise in promises:
+        mark = "[green]holds[/]" if promise.holds else "[red]does NOT hold[/]"
+        table.add_row(promise.text, mark)
+    return table

@@ -64,6 +64,7 @@ class Live:
         self.pid = os.fork()
         if self.pid == 0:
             runner.run_live(cell, theirs, far)
+        self.former = self.pid  # the interpreter before the last block, about to end
         os.close(theirs)
         far.close()
 
@@ -90,12 +91,12 @@ class Live:
         speaker, status = self._hear()
         if speaker != self.pid:
             processes.send(self.pid, signal.SIGKILL)
-            self.pid = speaker
+        self.former, self.pid = self.pid, speaker
         return status
 
     def rest(self) -> None:
         """Ends all that the block started, and stops the interpreter until the next one."""
-        if processes.others_than(self.pid):
+        if not processes.alone(self.pid, self.former):
             processes.end_descendants(spare={self.pid}, and_below=False)
         processes.send(self.pid, signal.SIGSTOP)
 

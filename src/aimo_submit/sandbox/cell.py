@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from aimo_submit.sandbox import landlock, namespaces, processes, seccomp
+from aimo_submit.sandbox import landlock, namespaces, privileges, processes, seccomp
 from aimo_submit.sandbox.confine import Cell
 from aimo_submit.sandbox.layers import Layers
 from aimo_submit.sandbox.limits import Limits
@@ -38,6 +38,7 @@ def build(plan: Plan, number: int) -> Cell:
         namespaces.own_mounts(home, uid, limits.file_bytes)
     elif uid is not None:
         os.chown(home, uid, uid)
+    privileges.bound(reads_all=layers.reads_all)
     return Cell(
         home=home,
         warden=os.getpid(),

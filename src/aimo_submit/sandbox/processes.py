@@ -132,10 +132,9 @@ def strike_user(uid: int) -> None:
         os._exit(0)
 
 
-def others_than(head: int) -> bool:
-    """Whether anything is below this process besides `head`, at a glance."""
-    reap()
-    return _children(os.getpid()) != [head] or _children(head) != []
+def alone(head: int, dying: int) -> bool:
+    """Whether nothing but these two is below this process, at a glance."""
+    return _children(os.getpid()) <= {head, dying} and not _children(head)
 
 
 def step_back(pid: int) -> None:
@@ -189,13 +188,13 @@ def _set_share(pid: int | str, nice: int) -> None:
         Path(f"/proc/{pid}/autogroup").write_text(str(nice))
 
 
-def _children(pid: int) -> list[int]:
-    """The children of all threads of a process; one more than there are, where none can tell."""
+def _children(pid: int) -> set[int]:
+    """The children of all threads of a process; one that is none where the kernel cannot tell."""
     try:
         lists = [(task / "children").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
     except OSError:  # it is gone, or a kernel without these files
-        return [0]
-    return [int(child) for names in lists for child in names.split()]
+        return {0}
+    return {int(child) for names in lists for child in names.split()}
 
 
 def _parents() -> dict[int, int]:

@@ -56,8 +56,7 @@ def _advance(interpreter: Interpreter, code: str, timeout_s: float) -> int:
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    die_with_parent(head)
-    os.setpgid(0, 0)
+    die_with_parent(head)  # no group of its own: a stopped one would end, orphaned by its head
     limit_cpu(timeout_s)
     random.setstate(numbers)  # which the fork has changed
     status = interpreter.run(code)

@@ -30,6 +30,7 @@ REFUSED = (
     159, 164, 227, 305,  # the clock
     163, 179, 443, 170, 171, 103, 153, 172, 173,  # acct quotactl* host names syslog vhangup, ports
     135, 136, 154, 156, 180, 300, 460,  # personality ustat modify_ldt sysctl nfs fanotify lsm
+    319, 447,  # memfd_create memfd_secret: files in memory that no limit counts
     29, 30, 31, 64, 65, 66, 67, 68, 69, 70, 71, 220, 240, 241,  # System V IPC, queues: they outlive
 )
 # fmt: on
@@ -93,7 +94,7 @@ def install(program: Program) -> None:
 
     With `guard_signals` a process may signal its own group and those from its own id upwards: its
     children, as multiprocessing must end them, but also what started after it. The kit, the fork
-    server and the wardens started before.
+    server and the wardens started before. The process must lead a session of its own.
     """
     guard = _signals(os.getpid(), os.getppid()) if program.guard_signals else b""
     code = _HEAD + guard + program.body

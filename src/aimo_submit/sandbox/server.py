@@ -60,7 +60,7 @@ class ForkServer:
     ) -> None:
         if sys.platform != "linux":
             raise UserError("model-written code runs on Linux only: use a container or WSL")
-        self._limits, self._without = limits or Limits(), without
+        self.limits, self._without = limits or Limits(), without
         self._servers: list[Launched] = []  # the last is in use, the others have died
         self._closed = False
         self._workers = asyncio.Semaphore(workers or len(os.sched_getaffinity(0)))
@@ -80,6 +80,16 @@ class ForkServer:
         trace: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+    @property
+    def pid(self) -> int:
+        """The process id of the fork server, which is started if need be."""
+        return self._launched().pid
+
+    @property
+    def wardens(self) -> set[int]:
+        """The process ids of those that watch over the blocks."""
+        return {seat.warden for seat in self._seats}
 
     def start(self) -> None:
         """Starts the imports in the background; without it the first block does."""
@@ -113,10 +123,10 @@ class ForkServer:
     async def run_in(self, hold: Hold, block: Block) -> Execution:
         """What the block did on the seat that is held from now on."""
         try:
-            async with asyncio.timeout(self._limits.queue_s):
+            async with asyncio.timeout(self.limits.queue_s):
                 await self._workers.acquire()
         except TimeoutError:
-            return _killed(f"no worker was free for {self._limits.queue_s:g} s")
+            return _killed(f"no worker was free for {self.limits.queue_s:g} s")
         started = time.monotonic()
         try:
             hold.seat = hold.seat or await self._take()
@@ -184,7 +194,7 @@ class ForkServer:
         if self._closed:
             raise SandboxDied("it is closed")
         if not self._servers or not self._servers[-1].alive:
-            self._servers.append(Launched(self._limits, self._without))
+            self._servers.append(Launched(self.limits, self._without))
         return self._servers[-1]
 
     def _drop(self, hold: Hold) -> None:

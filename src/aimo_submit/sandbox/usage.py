@@ -29,7 +29,10 @@ def disk_use(folder: Path, most_bytes: int) -> int:
 
 def free_disk(folder: Path) -> int:
     """Bytes left on the folder's disk."""
-    state = os.statvfs(folder)
+    try:
+        state = os.statvfs(folder)
+    except OSError:  # no such place here
+        return 0
     return state.f_bavail * state.f_frsize
 
 

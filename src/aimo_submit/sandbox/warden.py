@@ -20,7 +20,7 @@ from aimo_submit.records import Outcome
 from aimo_submit.sandbox import layers, processes, usage, wire
 from aimo_submit.sandbox.blocks import Live, Lost, Once, Work
 from aimo_submit.sandbox.capture import Capture
-from aimo_submit.sandbox.cell import Plan, build, clear_shared_memory, strike_of
+from aimo_submit.sandbox.cell import SHARED_MEMORY, Plan, build, clear_shared_memory, strike_of
 from aimo_submit.sandbox.files import empty_folder
 
 REASONS = {
@@ -128,7 +128,7 @@ class Warden:
         poll = select.poll()
         for fd in {self.seat.fileno(), block.output, self.wake, news}:
             poll.register(fd, select.POLLIN)
-        look, free = time.monotonic() + TICK_S, usage.free_disk(self.cell.home)
+        look, free = time.monotonic() + TICK_S, self._free()
         while (left := until - (now := time.monotonic())) > 0:
             if now >= look:
                 if (end := self._excess(free)) is not None:
@@ -148,7 +148,7 @@ class Warden:
                 return End.FLOOD, 0
         return End.TIMEOUT, 0
 
-    def _excess(self, free_before: int) -> End | None:
+    def _excess(self, free_before: list[int]) -> End | None:
         """What the block uses too much of, looked at from outside."""
         most, below = self.limits.memory_bytes, processes.descendants(os.getpid())
         if len(below) > 1 and usage.memory_use(below, self.resident, most) > most:
@@ -156,10 +156,14 @@ class Warden:
         if self.disk_is_bounded:
             return None
         most = self.limits.file_bytes
-        gone = free_before - usage.free_disk(self.cell.home)  # deleted files that are open, too
+        gone = max(was - now for was, now in zip(free_before, self._free(), strict=True))
         if gone > UNSEEN * most or usage.disk_use(self.cell.home, most) > most:
             return End.DISK
         return None
+
+    def _free(self) -> list[int]:
+        """Free bytes wherever the block can write; files that are deleted but open count."""
+        return [usage.free_disk(place) for place in (self.cell.home, SHARED_MEMORY)]
 
     def _tidy(self) -> None:
         clear_shared_memory(self.cell)
