@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from aimo_submit.config import Config
 from aimo_submit.engines import Sampling
 from aimo_submit.engines.scripted import ScriptedEngine, StepTime
-from aimo_submit.records import Execution, Outcome, Status, Trace
+from aimo_submit.records import Execution, Outcome, Solution, Status, Trace
 from aimo_submit.run import seed_of
+from aimo_submit.sandbox.server import ForkServer
+from aimo_submit.solver import solve
 from tests.scripted import ANSWER, ASK, PROBLEM, replies, run_of, solved
 
 
@@ -123,3 +126,25 @@ def test_seeds_depend_on_run_problem_sample_and_round_only() -> None:
         len({base, seed_of(1, "text", 1, 2), seed_of(0, "t", 1, 2), seed_of(0, "text", 2, 2)}) == 4
     )
     assert 0 <= base < 2**63
+
+
+@pytest.mark.parametrize(
+    ("format", "shown"),
+    [("numina_tir", "NameError"), ("tora", "42"), ("openmath_nemotron_tir", "42")],
+)
+def test_a_block_sees_of_earlier_ones_what_the_format_says(format: str, shown: str) -> None:
+    begin, end = ("<tool_call>", "</tool_call>") if "nemotron" in format else ("```python", "```")
+    ask = "" if "nemotron" in format else "\n```output\n"
+    blocks = [f"{begin}\n{code}\n{end}{ask}" for code in ("x = 6 * 7", "print(x)")]
+
+    def script(prompt: str, sampling: Sampling) -> str:
+        return [*blocks, ANSWER][min(prompt.count("```output\n"), 2)]
+
+    async def work() -> Solution:
+        async with ForkServer(workers=1) as sandbox:
+            run = run_of(script, format=format)
+            return await solve(dataclasses.replace(run, sandbox=sandbox), PROBLEM, [])
+
+    trace = asyncio.run(work()).traces[0]
+    assert shown in trace.rounds[1].appended
+    assert trace.answer == 42

@@ -631,7 +631,7 @@ def test_losing_a_warden_costs_one_block(without: tuple[str, ...]) -> None:
 
     async def lose() -> tuple[Execution, set[int]]:
         running = asyncio.create_task(box.server.run(DAEMON + "time.sleep(60)", 20))
-        while len(processes := box.running()) < 2:
+        while not box.server._seats or len(processes := box.running()) < 2:
             await asyncio.sleep(0.01)
         for seat in box.server._seats - set(box.server._idle):
             os.kill(seat.warden, signal.SIGKILL)

@@ -51,7 +51,8 @@ def collect_folders() -> None:
         with suppress(OSError):  # claimed, somebody else's, or being removed
             claim = _lock(folder)
             try:
-                remove_tree(folder)
+                if os.fstat(claim).st_uid == os.geteuid():
+                    remove_tree(folder)
             finally:
                 os.close(claim)
 

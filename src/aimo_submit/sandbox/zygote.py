@@ -66,10 +66,10 @@ def prepare(
 ) -> Plan:
     """What every warden needs to know; what earlier sandboxes left behind is gone."""
     claims.collect_folders()
-    if first_uid is None:
-        without = {*without, "uid"}
-    else:
+    if first_uid is not None:
         claims.collect_processes(first_uid)
+    elif os.geteuid() == 0:  # other sandboxes have all the users there are
+        without = {*without, "uid"}
     found = layers.detect(first_uid or 0, without)
     readable, listable = landlock.interpreter_paths()
     if found.namespaces:
