@@ -65,15 +65,14 @@ class Live:
         if self.pid == 0:
             runner.run_live(cell, theirs, far)
         self.former = self.pid  # the interpreter before the last block, about to end
+        self._handle = os.pidfd_open(self.pid)  # a process id alone may come to mean another
         os.close(theirs)
         far.close()
 
     def begin(self, work: Work) -> None:
         """Hands over a block. Raises `Lost` where nobody takes it."""
-        if not processes.soon_child(self.pid, TALK_S):
-            raise Lost
+        self._signal(signal.SIGCONT)
         processes.step_ahead(self.pid)
-        processes.send(self.pid, signal.SIGCONT)
         self._forget_lies()
         self.channel.settimeout(TALK_S)
         try:
@@ -90,15 +89,15 @@ class Live:
         """
         speaker, status = self._hear()
         if speaker != self.pid:
-            processes.send(self.pid, signal.SIGKILL)
-        self.former, self.pid = self.pid, speaker
+            self._signal(signal.SIGKILL)
+            self._follow(speaker)
         return status
 
     def rest(self) -> None:
         """Ends all that the block started, and stops the interpreter until the next one."""
         if not processes.alone(self.pid, self.former):
             processes.end_descendants(spare={self.pid}, and_below=False)
-        processes.send(self.pid, signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def interrupt(self) -> None:
         """Ends the block that runs; the interpreter stays. Raises `Lost` where it does not."""
@@ -113,6 +112,18 @@ class Live:
         processes.end_all(self._strike)
         self.channel.close()
         os.close(self.output)
+        os.close(self._handle)
+
+    def _follow(self, speaker: int) -> None:
+        os.close(self._handle)
+        self.former, self.pid = self.pid, speaker
+        self._handle = os.pidfd_open(speaker)
+
+    def _signal(self, number: signal.Signals) -> None:
+        try:
+            signal.pidfd_send_signal(self._handle, number)
+        except OSError as error:
+            raise Lost from error
 
     def _hear(self) -> tuple[int, int]:
         """Who said how the block ended, and how."""

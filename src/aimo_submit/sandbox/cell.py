@@ -12,6 +12,7 @@ from pathlib import Path
 
 from aimo_submit.sandbox import landlock, namespaces, privileges, processes, seccomp
 from aimo_submit.sandbox.confine import Cell
+from aimo_submit.sandbox.files import empty_folder
 from aimo_submit.sandbox.layers import Layers
 from aimo_submit.sandbox.limits import Limits
 
@@ -46,6 +47,7 @@ def build(plan: Plan, number: int) -> Cell:
         processes=_process_limit(layers, limits),
         uid=uid,
         reads_all=layers.reads_all,
+        owns_shared_memory=layers.namespaces,
         ruleset=_ruleset(plan, home),
         filter=_filter(layers),
     )
@@ -60,14 +62,23 @@ def strike_of(cell: Cell, layers: Layers) -> Callable[[], None]:
     return processes.strike_descendants
 
 
-def clear_shared_memory(cell: Cell) -> None:
-    """Removes what the seat's user left in the memory that processes share."""
-    if cell.uid is None:
-        return
-    with suppress(OSError), os.scandir(SHARED_MEMORY) as entries:
-        for entry in entries:
-            if entry.stat(follow_symlinks=False).st_uid == cell.uid:
-                Path(entry.path).unlink()
+def clear_shared_memory(cell: Cell, seconds: float) -> None:
+    """Removes what a block left in the memory that processes share, where it could write there."""
+    if cell.owns_shared_memory:
+        empty_folder(SHARED_MEMORY, seconds)
+    elif cell.uid is not None:
+        for path in list(SHARED_MEMORY.iterdir()):
+            with suppress(OSError):  # gone
+                if path.lstat().st_uid == cell.uid:
+                    _remove(path, seconds)
+
+
+def _remove(path: Path, seconds: float) -> None:
+    if path.is_dir() and not path.is_symlink():
+        empty_folder(path, seconds)
+        path.rmdir()
+    else:
+        path.unlink()
 
 
 def _process_limit(layers: Layers, limits: Limits) -> int:

@@ -41,6 +41,7 @@ class Cell:
     processes: int  # RLIMIT_NPROC
     uid: int | None  # None: the kit's own
     reads_all: bool
+    owns_shared_memory: bool
     ruleset: int | None  # of Landlock, a descriptor
     filter: seccomp.Program | None
 

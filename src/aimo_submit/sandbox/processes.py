@@ -59,18 +59,6 @@ def ended(child: int) -> int | None:
     return info.si_status if info.si_code == os.CLD_EXITED else -info.si_status
 
 
-def soon_child(pid: int, seconds: float) -> bool:
-    """Whether the process is a child of this one by then, ended or not."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        try:
-            ended(pid)
-            return True
-        except ChildProcessError:  # still below another that is about to end, or not at all
-            time.sleep(PAUSE_S)
-    return False
-
-
 def reap() -> tuple[set[int], bool]:
     """The children that had ended, and whether any child is left."""
     ended: set[int] = set()

@@ -166,7 +166,8 @@ class Warden:
         return [usage.free_disk(place) for place in (self.cell.home, SHARED_MEMORY)]
 
     def _tidy(self) -> None:
-        clear_shared_memory(self.cell)
+        with suppress(OSError):  # there is none here
+            clear_shared_memory(self.cell, TIDY_S)
         clean = False
         with suppress(OSError):  # it is gone, or a link
             clean = empty_folder(self.cell.home, TIDY_S)
