@@ -35,6 +35,7 @@ HUGE = "x" * 100_000
         (["eval", "long.jsonl"], "problem 1: its prompt has"),
         (["eval", "tiny", "--out", "half.csv/x.jsonl"], "choose another --out"),
         (["summary", "none.jsonl"], "check the path"),
+        (["votes", "half.csv"], "it needs the columns problem_id, answer, logged_answer"),
     ],
 )
 def test_bad_input_is_one_line_with_a_remedy_and_exit_code_2(
@@ -90,3 +91,10 @@ def test_every_command_has_help_with_an_example(
         main([command, "--help"])
     assert exit.value.code == 0
     assert "example: aimo-submit" in capsys.readouterr().out
+
+
+def test_doctor_says_what_holds_around_a_block(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["doctor"])
+    shown = capsys.readouterr().out
+    assert "no process outlives its block" in shown
+    assert (code == 0) == ("does NOT hold" not in shown)

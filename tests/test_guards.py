@@ -16,14 +16,15 @@ SOURCE = Path(aimo_submit.__file__).parent
 LAYERS = [
     ["errors", "records", "competition"],
     ["arithmetic"],
-    ["answers", "formats", "vote", "engines", "sandbox"],
+    ["answers", "formats", "vote", "budget", "engines", "sandbox"],
     ["config"],
     ["cards", "run"],
     ["loop"],
+    ["genselect"],
     ["solver"],
     ["start"],
     ["offline.problems", "offline.journal", "offline.summary"],
-    ["offline.evaluate"],
+    ["offline.evaluate", "offline.votes"],
     ["show"],
     ["cli"],
 ]

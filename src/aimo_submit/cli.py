@@ -95,6 +95,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     summary.add_argument("journal", type=Path, metavar="FILE", help="a journal that eval wrote")
     summary.set_defaults(run=_summary)
+
+    votes = commands.add_parser(
+        "votes",
+        help="compare every vote rule on samples that were recorded",
+        epilog="example: aimo-submit votes runs/original.jsonl",
+    )
+    votes.add_argument(
+        "files", type=Path, nargs="+", metavar="FILE", help="journals, or .csv tables of answers"
+    )
+    votes.set_defaults(run=_votes)
     return parser
 
 
@@ -217,6 +227,16 @@ def _summary(args: argparse.Namespace) -> int:
     if not solutions:
         raise UserError(f"{args.journal}: no problem has been solved yet")
     _print_summary(solutions)
+    return 0
+
+
+def _votes(args: argparse.Namespace) -> int:
+    from aimo_submit.offline.votes import compare, load_ballots, quality_lines, rules_table
+
+    ballots = [ballot for path in args.files for ballot in load_ballots(path)]
+    out.print(rules_table(compare(ballots), f"{len(ballots)} votes"))
+    for line in quality_lines(ballots):
+        out.print(line)
     return 0
 
 

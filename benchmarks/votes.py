@@ -1,0 +1,155 @@
+"""The vote on recorded samples: every rule against the majority, and the confidence fitted.
+
+    python benchmarks/votes.py ../shared/data/traces/*_votes.csv [--texts FILE] [--journal FILE ...]
+
+A table of votes holds answers, boxes and whether there was code, so there the rules that weigh
+anything else are the majority. `--texts` takes whole samples (.jsonl with problem_id, answer,
+logged_answer, text), `--journal` the kit's own runs; neither is fitted to.
+
+The confidence has one slope and one intercept, fitted to random parts of the recorded samples,
+each table weighing the same, and is judged on the full votes: as shipped, in ten folds by
+problem, and with the table itself left out of the fit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from aimo_submit.answers import extract
+from aimo_submit.offline.votes import (
+    Ballot,
+    Quality,
+    Tally,
+    compare,
+    confidences,
+    fit,
+    load_ballots,
+    parts,
+    quality,
+    rules_table,
+    tallies,
+)
+from aimo_submit.records import Completion, Execution, Finish, Outcome, Round, Status, Trace
+
+FOLDS, DRAWS = 10, 8
+OUTPUT = re.compile(r"```output\n(.*?)```", re.DOTALL)
+
+console = Console(width=130)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A table of votes, and random parts of each of its problems to fit to."""
+
+    ballots: Sequence[Ballot]
+    drawn: Sequence[Sequence[Tally]]  # problems x DRAWS
+
+    @classmethod
+    def of(cls, ballots: Sequence[Ballot]) -> Recorded:
+        """The table with its parts drawn."""
+        return cls(ballots, list(parts(ballots, DRAWS)))
+
+
+def load_texts(path: Path) -> list[Ballot]:
+    """The ballots of whole recorded samples, each output a round of its own."""
+    ballots: dict[str, Ballot] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        ballot = ballots.setdefault(row["problem_id"], Ballot(row["problem_id"], row["answer"], []))
+        rounds = [
+            Round(Completion("", (), Finish.STOP, 0.0), "", Execution(Outcome.OK, output, 0.0))
+            for output in OUTPUT.findall(row["text"])
+        ]
+        conclusion = row["text"].rpartition("```")[2]
+        rounds.append(Round(Completion(conclusion, (), Finish.EOS, 0.0)))
+        answer = extract(f"\\boxed{{{row['logged_answer']}}}")
+        status = Status.FAILED if answer is None else Status.ANSWERED
+        traces = [*ballot.traces, Trace(len(ballot.traces), rounds, status, answer)]
+        ballots[ballot.problem] = Ballot(ballot.problem, ballot.gold, traces)
+    return list(ballots.values())
+
+
+def fitted(parts_of: Sequence[Sequence[Sequence[Tally]]]) -> tuple[float, float]:
+    """Slope and intercept that suit several tables, each of which weighs the same."""
+    tables = [list(itertools.chain.from_iterable(drawn)) for drawn in parts_of]
+    weights = [1000 / len(table) for table in tables for _ in table]
+    return fit(list(itertools.chain.from_iterable(tables)), weights)
+
+
+def folded(tables: Mapping[str, Recorded], name: str) -> Quality:
+    """Of the table's votes, each judged by a fit that has not seen its problem."""
+    stated: list[float] = []
+    right: list[bool] = []
+    for fold in range(FOLDS):
+        seen = [
+            [part for k, part in enumerate(t.drawn) if k % FOLDS != fold] for t in tables.values()
+        ]
+        held = tallies(tables[name].ballots[fold::FOLDS])
+        stated += confidences(held, *fitted(seen))
+        right += [tally.right for tally in held]
+    return quality(stated, right)
+
+
+def left_out(tables: Mapping[str, Recorded], name: str) -> Quality:
+    """Of the table's votes, judged by a fit to the other tables."""
+    others = [table.drawn for other, table in tables.items() if other != name]
+    counted = tallies(tables[name].ballots)
+    return quality(confidences(counted, *fitted(others)), [t.right for t in counted])
+
+
+def calibration(tables: Mapping[str, Recorded], journals: Mapping[str, Sequence[Ballot]]) -> Table:
+    """Brier score and calibration error of what could be stated of each vote."""
+    title = "confidence: Brier / ECE"
+    table = Table(
+        "samples", "share a/N", "a/answered", "as shipped", "10 folds", "left out", title=title
+    )
+    for name, ballots in ({n: t.ballots for n, t in tables.items()} | dict(journals)).items():
+        row = unfitted(ballots)
+        row += [folded(tables, name), left_out(tables, name)] if name in tables else []
+        table.add_row(name, *(f"{q.brier:.4f} / {q.ece:.3f}" for q in row))
+    return table
+
+
+def unfitted(ballots: Sequence[Ballot]) -> list[Quality]:
+    """Of the share of all samples, of the share of those that answered, of the kit's constants."""
+    counted = tallies(ballots)
+    answered = [n for b in ballots if (n := sum(t.answer is not None for t in b.traces))]
+    stated = (
+        [t.votes / t.samples for t in counted],
+        [t.votes / n for t, n in zip(counted, answered, strict=True)],
+        confidences(counted),
+    )
+    return [quality(values, [t.right for t in counted]) for values in stated]
+
+
+def main() -> None:
+    """Reads, compares, prints."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("tables", nargs="+", type=Path, metavar="VOTES.csv")
+    parser.add_argument("--texts", type=Path, metavar="FILE")
+    parser.add_argument("--journal", type=Path, action="append", default=[], metavar="FILE")
+    args = parser.parse_args()
+    tables = {path.stem: Recorded.of(load_ballots(path)) for path in args.tables}
+    journals = {path.stem: load_ballots(path) for path in args.journal}
+    texts = {args.texts.stem: load_texts(args.texts)} if args.texts else {}
+    voted = {name: table.ballots for name, table in tables.items()}
+    pooled = {"all tables": list(itertools.chain.from_iterable(voted.values()))}
+    every = voted | pooled | texts | journals
+    for name, ballots in every.items():
+        console.print(rules_table(compare(ballots), f"{name}: {len(ballots)} problems"))
+    console.print(calibration(tables, journals))
+    slope, intercept = fitted([table.drawn for table in tables.values()])
+    console.print(f"fitted to all tables: slope {slope:.2f}, intercept {intercept:.2f}")
+
+
+if __name__ == "__main__":
+    main()
