@@ -80,7 +80,7 @@ privileges.bound(reads_all=on.reads_all)
 readable, listable = landlock.interpreter_paths()
 rules = on.landlock and landlock.ruleset(
     readable, listable, [home, Path("/dev/shm"), Path("/dev/null")], on.landlock)
-program = seccomp.program(guard_signals=on.guard_signals, guard_unix=on.guard_unix)
+program = seccomp.program(guard_signals=on.guard_signals, guard_attributes=on.guard_attributes)
 within_child(take_on)
 exec(code)
 sys.stdout.flush()
@@ -428,7 +428,7 @@ def test_a_layer_left_out_is_off_with_the_reason() -> None:
     assert [state for _, state, _ in layers.rows(found)] == ["off"] * 4
     assert set(found.reasons) == set(layers.NAMES)
     assert found.guard_signals
-    assert found.guard_unix
+    assert found.guard_attributes
 
 
 def test_an_older_kernel_can_be_acted() -> None:

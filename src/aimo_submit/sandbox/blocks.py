@@ -138,7 +138,8 @@ class Live:
         speaker = CREDENTIALS.unpack(extra[0][2])[0]
         if speaker <= 1:  # not visible from here: nobody that could be an interpreter
             raise Lost
-        return speaker, wire.STATUS.unpack(data)[0]
+        status = wire.STATUS.unpack(data)[0]
+        return speaker, status if -signal.NSIG < status < 256 else 1
 
     def _forget_lies(self) -> None:
         """Drops what an earlier block wrote to the channel."""

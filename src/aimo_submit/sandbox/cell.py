@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from aimo_submit.sandbox import landlock, namespaces, privileges, processes, seccomp
+from aimo_submit.sandbox.claims import SEATS
 from aimo_submit.sandbox.confine import Cell
 from aimo_submit.sandbox.files import empty_folder
 from aimo_submit.sandbox.layers import Layers
@@ -33,7 +34,8 @@ class Plan:
 def build(plan: Plan, number: int) -> Cell:
     """The cell of the seat with that number; its folder is new and empty."""
     layers, limits = plan.layers, plan.limits
-    uid = None if layers.first_uid is None else layers.first_uid + number
+    first = layers.first_uid
+    uid = None if first is None else first + number
     home = Path(tempfile.mkdtemp(prefix=f"{number}-", dir=plan.root))
     if layers.namespaces:
         namespaces.own_mounts(home, uid, limits.file_bytes)
@@ -46,6 +48,7 @@ def build(plan: Plan, number: int) -> Cell:
         limits=limits,
         processes=_process_limit(layers, limits),
         uid=uid,
+        striker=0 if first is None else first + SEATS,
         reads_all=layers.reads_all,
         owns_shared_memory=layers.namespaces,
         ruleset=_ruleset(plan, home),
@@ -58,7 +61,7 @@ def strike_of(cell: Cell, layers: Layers) -> Callable[[], None]:
     if layers.namespaces:
         return processes.strike_namespace
     if cell.uid is not None:
-        return partial(processes.strike_user, cell.uid)
+        return partial(processes.strike_user, cell.uid, cell.striker)
     return processes.strike_descendants
 
 
@@ -89,12 +92,13 @@ def _process_limit(layers: Layers, limits: Limits) -> int:
 def _ruleset(plan: Plan, home: Path) -> int | None:
     if not plan.layers.landlock:
         return None
-    private = plan.layers.first_uid is not None or plan.layers.namespaces
-    writable = [home, Path(os.devnull), *([SHARED_MEMORY] if private else [])]
+    writable = [home, Path(os.devnull), SHARED_MEMORY]
     return landlock.ruleset(plan.readable, plan.listable, writable, plan.layers.landlock)
 
 
 def _filter(layers: Layers) -> seccomp.Program | None:
     if not layers.seccomp:
         return None
-    return seccomp.program(guard_signals=layers.guard_signals, guard_unix=layers.guard_unix)
+    return seccomp.program(
+        guard_signals=layers.guard_signals, guard_attributes=layers.guard_attributes
+    )

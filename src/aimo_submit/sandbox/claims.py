@@ -19,7 +19,8 @@ from pathlib import Path
 from aimo_submit.sandbox.files import remove_tree
 
 PREFIX = "aimo-sandbox-"
-FIRST_UID, SEATS, RANGES = 50_000, 512, 19  # 50,000 to 59,727: above people, below systemd's
+FIRST_UID, RANGES = 50_000, 19  # up to 59,728: above people, below systemd's
+SEATS = 511  # each with a user of its own; one more for each range
 LOCK_NAME = "\0aimo-submit-uids-{}"
 
 
@@ -31,15 +32,16 @@ def claim_folder() -> tuple[Path, int]:
 
 
 def claim_uids() -> tuple[int, socket.socket] | None:
-    """The first of `SEATS` user ids that no other sandbox here uses, and the claim to them."""
-    for first in range(FIRST_UID, FIRST_UID + RANGES * SEATS, SEATS):
+    """The first of `SEATS` + 1 user ids that no other sandbox here uses, and the claim to them."""
+    width = SEATS + 1
+    for first in range(FIRST_UID, FIRST_UID + RANGES * width, width):
         claim = socket.socket(socket.AF_UNIX)
         try:
             claim.bind(LOCK_NAME.format(first))
         except OSError:  # another sandbox has them
             claim.close()
             continue
-        if not any(first <= user.pw_uid < first + SEATS for user in pwd.getpwall()):
+        if not any(first <= user.pw_uid < first + width for user in pwd.getpwall()):
             return first, claim
         claim.close()
     return None

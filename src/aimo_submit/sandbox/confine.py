@@ -40,6 +40,7 @@ class Cell:
     limits: Limits
     processes: int  # RLIMIT_NPROC
     uid: int | None  # None: the kit's own
+    striker: int  # a user that may signal the seat's, and whom nobody may signal
     reads_all: bool
     owns_shared_memory: bool
     ruleset: int | None  # of Landlock, a descriptor

@@ -23,6 +23,8 @@ def empty_folder(top: Path, seconds: float) -> bool:
     Nobody may change the folder meanwhile.
     """
     until = time.monotonic() + seconds
+    if not top.is_symlink():
+        top.chmod(0o700)  # so that one who is not root may open it
     here = os.open(top, OPEN)
     os.chmod(here, 0o700)  # noqa: PTH101 - the folder opened, whatever now bears its name
     todo = [_unlink_files(here)]  # per level, from the top to `here`: the folders still to enter

@@ -43,14 +43,9 @@ class Layers:
         return self.first_uid is None and not self.namespaces and not scoped
 
     @property
-    def guard_unix(self) -> bool:
-        """Whether seccomp alone closes unix sockets: abstract ones, or those of the kit's user.
-
-        Neither a network namespace nor Landlock (up to ABI 7) closes one that has a path; only
-        another uid does.
-        """
-        abstract = self.namespaces or self.landlock >= landlock.SCOPE_ABI
-        return self.first_uid is None or not abstract
+    def guard_attributes(self) -> bool:
+        """Whether seccomp alone keeps a block from changing the attributes of the kit's files."""
+        return self.first_uid is None
 
 
 def detect(first_uid: int, without: Collection[str] = ()) -> Layers:
@@ -91,7 +86,7 @@ def rows(layers: Layers) -> list[tuple[str, str, str]]:
         "landlock": f"ABI {layers.landlock}: no file but the libraries and the seat's own"
         + (", no TCP" * (layers.landlock >= landlock.TCP_ABI))
         + (", no signal to others" * (layers.landlock >= landlock.SCOPE_ABI)),
-        "seccomp": "no socket but unix ones, no ptrace, mount, namespaces, io_uring",
+        "seccomp": "no sockets, no ptrace, mount, namespaces, io_uring",
     }
     off = layers.reasons
     return [(n, "off" if n in off else "on", off.get(n, details[n])) for n in NAMES]
@@ -201,7 +196,7 @@ def _be_alone() -> None:
 
 def _filter_sockets() -> None:
     privileges.no_new_privileges()
-    seccomp.install(seccomp.program(guard_signals=False, guard_unix=False))
+    seccomp.install(seccomp.program(guard_signals=False, guard_attributes=False))
     _refused("a socket of the internet could be made", lambda: socket.socket().close())
 
 

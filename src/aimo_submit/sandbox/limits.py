@@ -18,7 +18,7 @@ class Limits:
     stack_bytes: int = 112 * MIB  # more would need the limit raised before exec
     output_bytes: int = 32_000  # kept: half from the start, half from the end
     flood_bytes: int = 16 * MIB  # a block that prints more than this is killed
-    file_bytes: int = 256 * MIB  # each file, and all files of the block together
+    file_bytes: int = 64 * MIB  # each file, and all files of the block together
     open_files: int = 256
     processes: int = 64  # threads too; ending a few hundred takes a second
     queue_s: float = 60.0  # a block that waited this long for a free worker does not run

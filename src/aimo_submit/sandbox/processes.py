@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from aimo_submit.sandbox.kernel import PR_SET_CHILD_SUBREAPER, prctl
-from aimo_submit.sandbox.privileges import become
+from aimo_submit.sandbox.privileges import drop_capabilities
 
 PATIENCE_S = 5.0
 PAUSE_S = 0.001
@@ -107,14 +107,19 @@ def strike_namespace() -> None:
         os.kill(-1, signal.SIGKILL)
 
 
-def strike_user(uid: int) -> None:
-    """One blow at all processes of a user who is no one else's, by a child that turns into it."""
+def strike_user(uid: int, striker: int) -> None:
+    """One blow at all processes of a user who is no one else's, by a child that may signal it.
+
+    Its real and saved ids are another's, so that nothing it strikes can stop or kill it first;
+    and not root's, whose processes it would strike as well.
+    """
     child = os.fork()
     if child:
         os.waitpid(child, 0)
         return
     try:
-        become(uid, reads_all=False)
+        os.setresuid(striker, uid, striker)
+        drop_capabilities()
         os.kill(-1, signal.SIGKILL)
     finally:
         os._exit(0)

@@ -30,15 +30,18 @@ REFUSED = (
     159, 164, 227, 305,  # the clock
     163, 179, 443, 170, 171, 103, 153, 172, 173,  # acct quotactl* host names syslog vhangup, ports
     135, 136, 154, 156, 180, 300, 460,  # personality ustat modify_ldt sysctl nfs fanotify lsm
+    141, 251, 285,  # setpriority ioprio_set, of a whole user; fallocate: gigabytes in no time
     319, 447,  # memfd_create memfd_secret: files in memory that no limit counts
     29, 30, 31, 64, 65, 66, 67, 68, 69, 70, 71, 220, 240, 241,  # System V IPC, queues: they outlive
 )
 # fmt: on
 # These name another process in an argument; for oneself it is 0.
-BY_PROCESS = {302: 0, 142: 0, 144: 0, 203: 0, 314: 0, 256: 0, 279: 0, 141: 1, 251: 1}
+BY_PROCESS = {302: 0, 142: 0, 144: 0, 203: 0, 314: 0, 256: 0, 279: 0}
+# Modes, owners, times and attributes of files, by name or descriptor: outside Landlock's rules.
+ATTRIBUTES = (90, 91, 268, 452, 92, 93, 94, 260, 132, 235, 261, 280, 188, 189, 190, 197, 198, 199)
 SIGNALLING = (62, 129, 200, 234, 297)  # kill rt_sigqueueinfo tkill tgkill rt_tgsigqueueinfo
 PIDFD_SEND_SIGNAL = 424
-SOCKET, CONNECT, BIND, SOCKETPAIR = 41, 42, 49, 53
+SOCKET, SOCKETPAIR = 41, 53
 IOCTL, CLONE, FCNTL, SECCOMP, CLONE3 = 16, 56, 72, 317, 435
 NEWER = 470  # the first number that is not known here; those of the x32 ABI are far above
 NAMESPACE_FLAGS = 0x7E020000
@@ -67,23 +70,24 @@ def available() -> bool:
     return platform.machine() == "x86_64"
 
 
-def program(*, guard_signals: bool, guard_unix: bool) -> Program:
+def program(*, guard_signals: bool, guard_attributes: bool) -> Program:
     """The filter, built once for any number of processes.
 
-    `guard_unix` leaves no socket but a pair of connected ones. `guard_signals` is for want of an
-    own uid, an own PID namespace and Landlock's scope: see `install`.
+    It leaves no socket but a pair of connected ones: nothing else closes those that have a path.
+    `guard_signals` is for want of an own uid, an own PID namespace and Landlock's scope: see
+    `install`. `guard_attributes`, for want of an own uid, has calls that change the attributes of
+    a file do nothing; what copies a file would fail if they were refused.
     """
-    refused = [*REFUSED]
-    refused += [CONNECT, BIND] if guard_unix else []
-    refused += [PIDFD_SEND_SIGNAL] if guard_signals else []
+    refused = [*REFUSED, *([PIDFD_SEND_SIGNAL] if guard_signals else [])]
     body = [
         _instruction(_AT_LEAST, NEWER, 0, 1) + _return(_ENOSYS),
         _one_of(refused, _EPERM),
+        _one_of(ATTRIBUTES, _ERRNO) if guard_attributes else b"",
         _one_of([CLONE3], _ENOSYS),  # its flags cannot be seen from here; glibc falls back
         _when(CLONE, _argument(0) + _choose(_ANY_BIT, [NAMESPACE_FLAGS], _EPERM, _ALLOW)),
         _owners(guard_signals),
         *(_unless_equal(number, at, [0], _EPERM) for number, at in BY_PROCESS.items()),
-        _sockets(guard_unix),
+        _sockets(),
         _return(_ALLOW),
     ]
     return Program(b"".join(body), guard_signals)
@@ -145,10 +149,7 @@ def _owners(guard_signals: bool) -> bytes:
     return rules
 
 
-def _sockets(guard_unix: bool) -> bytes:
-    if not guard_unix:
-        calls = (SOCKET, SOCKETPAIR)
-        return b"".join(_unless_equal(n, 0, [AF_UNIX], _EACCES) for n in calls)
+def _sockets() -> bytes:
     # A datagram socket, even of a pair, may be sent from to any address.
     kind = _argument(1) + _instruction(_AND, 0xF)
     kind += _choose(_EQUAL, [STREAM, SEQPACKET], _ALLOW, _EACCES)

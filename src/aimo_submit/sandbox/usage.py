@@ -36,6 +36,15 @@ def free_disk(folder: Path) -> int:
     return state.f_bavail * state.f_frsize
 
 
+def free_memory() -> float:
+    """The share of the machine's memory that is left; 1 where the kernel does not say."""
+    with suppress(OSError, ValueError, KeyError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        sizes = {name: int(rest.split()[0]) for name, _, rest in (x.partition(":") for x in lines)}
+        return sizes["MemAvailable"] / sizes["MemTotal"]
+    return 1.0
+
+
 def memory_use(pids: Collection[int], inherited: int, most_bytes: int) -> int:
     """Bytes in memory that the processes hold beyond those each of them has inherited.
 

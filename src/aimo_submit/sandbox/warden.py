@@ -23,14 +23,15 @@ from aimo_submit.sandbox.capture import Capture
 from aimo_submit.sandbox.cell import SHARED_MEMORY, Plan, build, clear_shared_memory, strike_of
 from aimo_submit.sandbox.files import empty_folder
 
-REASONS = {
+REASONS: dict[int, str] = {
     signal.SIGSEGV: "segmentation fault, most often too deep a recursion",
     signal.SIGKILL: "most often out of memory",
     signal.SIGABRT: "the process aborted",
     signal.SIGXCPU: "out of CPU time",
 }
-TIDY_S = 1.0  # for the folder of a block
+TIDY_S = 3.0  # for the folder of a block
 TICK_S = 0.25  # how often a block is looked at; a shorter one never is
+SCARCE = 0.02  # of the machine's memory: below that, blocks go before anything else does
 UNSEEN = 4  # times the allowance may vanish from the disk before it must be the block's doing
 
 
@@ -43,7 +44,7 @@ class End(Enum):
     LOST = "the interpreter is gone"
     FLOOD = "far too much output"
     DISK = "far too many or too large files"
-    MEMORY = "too much memory in all its processes together"
+    MEMORY = "too much memory in all its processes together, or none left on the machine"
 
 
 class Warden:
@@ -115,7 +116,7 @@ class Warden:
             live.begin(work)
             end, status = self._watch(live, live.channel.fileno(), capture, until)
             (live.rest if end is End.EXITED else live.interrupt)()
-            kept = True
+            kept = end not in (End.DISK, End.MEMORY) and not self._hoards()
         capture.drain(live.output)
         if not kept:
             self.reset()
@@ -153,13 +154,16 @@ class Warden:
         most, below = self.limits.memory_bytes, processes.descendants(os.getpid())
         if len(below) > 1 and usage.memory_use(below, self.resident, most) > most:
             return End.MEMORY
-        if self.disk_is_bounded:
-            return None
-        most = self.limits.file_bytes
+        if usage.free_memory() < SCARCE:
+            return End.MEMORY
         gone = max(was - now for was, now in zip(free_before, self._free(), strict=True))
-        if gone > UNSEEN * most or usage.disk_use(self.cell.home, most) > most:
-            return End.DISK
-        return None
+        hoards = not self.disk_is_bounded and gone > UNSEEN * self.limits.file_bytes
+        return End.DISK if hoards or self._hoards() else None
+
+    def _hoards(self) -> bool:
+        """Whether the block's folder holds too much."""
+        most = self.limits.file_bytes
+        return not self.disk_is_bounded and usage.disk_use(self.cell.home, most) > most
 
     def _free(self) -> list[int]:
         """Free bytes wherever the block can write; files that are deleted but open count."""
@@ -182,7 +186,7 @@ def _verdict(end: End, status: int, timeout_s: float) -> tuple[Outcome, str]:
         return Outcome.KILLED, f"Killed: {end.value}"
     if status >= 0:
         return Outcome.OK if status == 0 else Outcome.ERROR, ""
-    number = signal.Signals(-status)
-    if number == signal.SIGXCPU:
+    if -status == signal.SIGXCPU:
         return Outcome.TIMEOUT, "TimeoutError: out of CPU time"
-    return Outcome.KILLED, f"Killed by {number.name}: {REASONS.get(number, 'a signal')}"
+    name = signal.Signals(-status).name if -status in list(signal.Signals) else f"signal {-status}"
+    return Outcome.KILLED, f"Killed by {name}: {REASONS.get(-status, 'a signal')}"

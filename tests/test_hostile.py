@@ -1,0 +1,66 @@
+"""Hostile code in the surroundings it is meant for: others' cases and our own, 300 mixed blocks.
+
+Each surroundings is made, and all its cases run, once; the tests read what came back.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cache
+from typing import Any
+
+import pytest
+
+from tests import hostile
+from tests.hostile import Case, faults
+from tests.hostile_driver import LEAKS, SURROUNDINGS, Surroundings, obstacle, record, wrap
+
+RECORD_S = 900.0
+CASES = [*hostile.given(), *hostile.OURS]
+NEEDS = {"matplotlib_show": "matplotlib"}
+
+pytestmark = pytest.mark.timeout(RECORD_S + 60)
+
+
+def why_not(case: Case) -> str:
+    """Why the case cannot run here; empty if it can."""
+    module = NEEDS.get(case.name)
+    if module and importlib.util.find_spec(module) is None:
+        return f"needs {module}"
+    if case.danger and not namespaced():
+        return "would harm the machine if it were not contained: needs a PID namespace around it"
+    return ""
+
+
+@cache
+def namespaced() -> bool:
+    return bool(wrap())
+
+
+@pytest.fixture(scope="module", params=SURROUNDINGS, ids=lambda where: where.name)
+def seen(request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
+    """What came back of every case in one surroundings."""
+    where: Surroundings = request.param
+    if reason := obstacle(where):
+        pytest.skip(reason)
+    names = [case.name for case in CASES if not why_not(case)]
+    return record(where, [*names, LEAKS], RECORD_S)
+
+
+def test_the_kit_ends_and_leaves_nothing(seen: dict[str, dict[str, Any]]) -> None:
+    assert seen.get("closed") == {"name": "closed", "left": []}, seen["log"]["text"]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_case_holds(seen: dict[str, dict[str, Any]], case: Case) -> None:
+    if reason := why_not(case):
+        pytest.skip(reason)
+    assert case.name in seen, seen["log"]["text"]
+    assert faults(case, seen[case.name]) == []
+
+
+def test_three_hundred_mixed_blocks_leave_nothing(seen: dict[str, dict[str, Any]]) -> None:
+    leaks = seen[LEAKS]
+    assert leaks["broken"] == []
+    grown = {what: n for what, n in leaks["after"].items() if n > leaks["before"][what]}
+    assert grown == {}, leaks
