@@ -441,8 +441,8 @@ print("HOLE", f.tell())
     fresh(
         "holes_larger_than_the_disk",
         attack("""
-for k in range(200):
-    with open(f"f{k}", "wb") as f: f.truncate(200 * 2**20)
+for k in range(1000):
+    with open(f"f{k}", "wb") as f: f.truncate(40 * 2**20)
 attempt("huge", os.truncate, "f0", 2**50)
 """),
     ),
@@ -813,15 +813,18 @@ for place in places:
     fresh(
         "changing_what_is_there",
         attack("""
-import shutil, sysconfig
+import shutil
+def quietly(change, *args):  # it may seem to work: what has changed is looked at from outside
+    try: change(*args)
+    except OSError: pass
 for path in ("{KIT}", "{KIT}/kit_module.py", "{INPUT}/answers.csv", "{HOME}/notes.txt",
         "{TMP}/canary1", "{SHM}", "{NEIGHBOUR_HOME}", "{NEIGHBOUR_HOME}/own.txt", "{ROOT}"):
-    attempt(f"chmod {path}", os.chmod, path, 0o777)
-    attempt(f"chown {path}", os.chown, path, os.getuid(), os.getgid())
-    attempt(f"utime {path}", os.utime, path, (1, 1))
+    quietly(os.chmod, path, 0o777)
+    quietly(os.chown, path, os.getuid(), os.getgid())
+    quietly(os.utime, path, (1, 1))
     attempt(f"truncate {path}", os.truncate, path, 0)
     attempt(f"rename {path}", os.rename, path, path + ".gone")
-    attempt(f"xattr {path}", os.setxattr, path, "user.x", b"1")
+    quietly(os.setxattr, path, "user.x", b"1")
     attempt(f"unlink {path}", os.unlink, path)
     shutil.rmtree(path, ignore_errors=True)
 """),

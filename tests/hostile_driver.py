@@ -238,6 +238,7 @@ def _make_files(folder: Path) -> None:
     os.umask(0o022)
     secret = "SECRET-" + "FILE-4242"
     _shm(folder).write_text("SECRET-" + "SHM-4242")
+    _shm(folder).chmod(0o600)  # as engines make theirs
     for name, text in {
         "kit/kit_module.py": f'ANSWERS = "{secret}"\n',
         "kit/answers.csv": f"id,answer\n1,{secret}\n",

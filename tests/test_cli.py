@@ -29,6 +29,7 @@ HUGE = "x" * 100_000
         (["solve", " "], "the problem is empty"),
         (["eval", "nowhere"], "no problem set 'nowhere'"),
         (["eval", "tiny", "--seeds", "0"], "--seeds 0: must be at least 1"),
+        (["eval", "tiny", "-c", "total_time_s=60"], "drop total_time_s"),
         (["eval", "tiny", "--limit", "0"], "--limit 0: must be at least 1"),
         (["eval", "empty.csv"], "cannot read empty.csv"),
         (["eval", "half.csv"], "row 1, column answer: the gold answer '1/2' is not an integer"),

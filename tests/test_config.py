@@ -27,6 +27,9 @@ from aimo_submit.errors import UserError
         ({"vote": "loudest"}, "one of majority"),
         ({"on_failure": "cry"}, "one of prune, restart"),
         ({"problem_timeout_s": 0}, "must be between 1.0"),
+        ({"total_time_s": 0}, "must be between 1.0"),
+        ({"problems": 0}, "must be between 1"),
+        ({"early_stop": 0.6}, "must be between 0.0 and 0.5"),
     ],
 )
 def test_wrong_settings_are_refused_with_a_remedy(given: dict[str, object], message: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import pytest
 
 from aimo_submit.engines import Engine, Sampling
-from aimo_submit.engines.scripted import ScriptedEngine, StepTime
+from aimo_submit.engines.scripted import ScriptedEngine, StepTime, simulate
 from aimo_submit.errors import EngineDied, UserError
 from aimo_submit.records import Completion, Finish
 
@@ -411,3 +411,21 @@ def test_a_cut_keeps_all_tokens_but_the_last(model: Path) -> None:
         text, kept = tokens.cut(written[:cut], [stop])
         assert (text, tokens.decode(kept)) == (stop, stop)
         assert list(kept[: cut - 1]) == written[: cut - 1]
+
+
+def test_the_scripted_engine_decodes_a_request_only_from_when_it_joins() -> None:
+    """A late one was once credited with the steps made before it came."""
+    engine = ScriptedEngine(lambda prompt, sampling: "." * 9, StepTime(s0=1.0))
+    greedy = Sampling(0.0, 1.0, 100, (), 0)
+
+    async def work() -> list[float]:
+        now, ends = asyncio.get_running_loop().time, []
+        for pause in (0.0, 50.0):
+            await asyncio.sleep(pause)
+            start = now()
+            await engine.complete([0], greedy)
+            ends.append(now() - start)
+        await engine.aclose()
+        return ends
+
+    assert simulate(work()) == [10.0, 10.0]

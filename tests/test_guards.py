@@ -16,8 +16,8 @@ SOURCE = Path(aimo_submit.__file__).parent
 LAYERS = [
     ["errors", "records", "competition"],
     ["arithmetic"],
-    ["answers", "formats", "vote", "budget", "engines", "sandbox"],
-    ["config"],
+    ["answers", "formats", "vote", "pacing", "engines", "sandbox"],
+    ["config", "budget"],
     ["cards", "run"],
     ["loop"],
     ["genselect"],

@@ -157,6 +157,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     from aimo_submit.offline.problems import load_problems
 
     config, card = config_for(_given(args))
+    if config.total_time_s is not None:
+        raise UserError("eval keeps no time budget, so that every sample counts: drop total_time_s")
     for name in ("seeds", "limit"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise UserError(f"--{name} {getattr(args, name)}: must be at least 1")

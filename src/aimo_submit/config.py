@@ -27,6 +27,9 @@ _RANGES = {
     "max_new_tokens": (1, 1_000_000),
     "code_timeout_s": (0.1, 3600.0),
     "problem_timeout_s": (1.0, 86_400.0),
+    "total_time_s": (1.0, 864_000.0),
+    "problems": (1, 100_000),
+    "early_stop": (0.0, 0.5),
     "sandbox_workers": (1, 1024),
     "seed": (0, 2**31 - 1),
 }
@@ -55,6 +58,9 @@ class Config:
     max_new_tokens: int = 2048  # in one round
     code_timeout_s: float = 5.0
     problem_timeout_s: float | None = None
+    total_time_s: float | None = None  # of the whole run, loading included; None: no limit
+    problems: int | None = None  # in that time; None: about as many as the edition has
+    early_stop: float | None = None  # chance of a wrong winner that ends a problem; see `budget.py`
     sandbox_workers: int | None = None  # blocks of code at once; None: one per CPU
     on_failure: str = "prune"  # or "restart": a sample that can't go on begins anew
     vote: str = "majority"

@@ -1,6 +1,7 @@
 """One problem, end to end. READ THIS FIRST.
 
 problem -> prompt tokens -> N samples through up to M rounds (`loop.py`) -> vote -> solution.
+How long that may take, and how many samples it takes, is `budget.py`'s to say.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ import asyncio
 import concurrent.futures
 import dataclasses
 import logging
+import math
 import threading
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
+from aimo_submit.budget import Allotment, Budget, Pace, Tally, Terms, effort_of, pooled
 from aimo_submit.competition import EDITIONS
 from aimo_submit.config import Config
 from aimo_submit.engines import Engine
@@ -22,7 +26,7 @@ from aimo_submit.loop import ENGINE_DIED, sample
 from aimo_submit.records import Problem, Solution, Status, Trace
 from aimo_submit.run import Run
 from aimo_submit.sandbox import Sandbox
-from aimo_submit.vote import RULES
+from aimo_submit.vote import RULES, confidence, how_won
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -32,37 +36,93 @@ GRACE_S = 5.0  # beyond its deadline, what a problem may take to be wound up
 CLOSE_S = 30.0  # what engine and sandbox may take to end
 
 
-async def solve(run: Run, problem: Problem, traces: list[Trace]) -> Solution:
-    """The problem's solution, inside the configured time. Fills `traces` as it goes."""
+async def solve(
+    run: Run, problem: Problem, traces: list[Trace], allotment: Allotment | None = None
+) -> Solution:
+    """The problem's solution, inside its allotment. Fills `traces` as it goes."""
     now = asyncio.get_running_loop().time
     start = now()
-    prompt = run.engine.encode(run.format.prompt(problem.text), prompt=True)
-    traces += [Trace(k) for k in range(run.config.samples)]
-    tasks = [asyncio.create_task(sample(run, problem, trace, prompt)) for trace in traces]
+    allotment = allotment or whole(run.config)
+    crew = Crew(run, problem, traces)
     try:
-        await asyncio.wait(tasks, timeout=run.config.problem_timeout_s)
+        crew.start(allotment.width if allotment.deadline_s > 0 else 0)
+        while await crew.some_end(start + allotment.deadline_s - now()):
+            if allotment.settles(crew.tally, crew.size):
+                break
+            while allotment.may_start(now() - start, crew.size, len(traces)) and not died(traces):
+                crew.start(1)
     finally:
-        for task in tasks:
-            task.cancel()  # aborts the request in the engine, kills the code in the sandbox
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await crew.dismiss()
     return conclude(run.config, problem, traces, now() - start)
+
+
+class Crew:
+    """The samples of one problem that are under way, and the tally of those that have ended."""
+
+    def __init__(self, run: Run, problem: Problem, traces: list[Trace]) -> None:
+        self._run, self._problem, self._traces = run, problem, traces
+        self._prompt = run.engine.encode(run.format.prompt(problem.text), prompt=True)
+        self._tasks: dict[asyncio.Task[None], Trace] = {}
+        self.tally = Tally()
+
+    @property
+    def size(self) -> int:
+        """How many samples are under way."""
+        return len(self._tasks)
+
+    def start(self, samples: int) -> None:
+        """Starts so many more samples."""
+        for _ in range(samples):
+            trace = Trace(len(self._traces))
+            self._traces.append(trace)
+            work = sample(self._run, self._problem, trace, self._prompt)
+            self._tasks[asyncio.create_task(work)] = trace
+
+    async def some_end(self, seconds: float) -> bool:
+        """Whether a sample has ended, which was waited for no longer than the seconds."""
+        if not self._tasks:
+            return False
+        limit, first = None if math.isinf(seconds) else seconds, asyncio.FIRST_COMPLETED
+        ended, _ = await asyncio.wait(self._tasks, timeout=limit, return_when=first)
+        for trace in sorted(map(self._tasks.pop, ended), key=lambda t: t.sample):
+            self.tally.add(trace.answer)
+        return bool(ended)
+
+    async def dismiss(self) -> None:
+        """Aborts what is under way: the requests in the engine, the code in the sandbox."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def whole(config: Config) -> Allotment:
+    """What a problem may use where no budget is kept: all its samples, to their end."""
+    limit = math.inf if config.problem_timeout_s is None else config.problem_timeout_s
+    return pooled(config.samples, limit, config.early_stop)
+
+
+def died(traces: Sequence[Trace]) -> bool:
+    """Whether the engine died under one of the samples."""
+    return any(t.status is Status.FAILED and t.reason.startswith(ENGINE_DIED) for t in traces)
 
 
 def conclude(config: Config, problem: Problem, traces: list[Trace], seconds: float) -> Solution:
     """The solution that the traces amount to as they stand."""
     votes = RULES[config.vote](traces)
     if votes:
-        answer, reason = votes[0].answer, "vote"
+        answer, reason = votes[0].answer, how_won(votes)
     else:
         answer, reason = EDITIONS[config.edition].fallback, "fallback: no sample answered"
-    return Solution(problem, answer, votes, traces, config.seed, seconds, reason)
+    sure = confidence(traces, answer)
+    return Solution(problem, answer, votes, traces, config.seed, seconds, reason, sure)
 
 
 class Solver:
     """Engine and sandbox on an event loop in a thread of their own, behind a plain call.
 
     `with Solver(...)` loads the engine; `solve` then always returns inside the deadline. An
-    engine that died is started anew for the next problem.
+    engine that died is started anew for the next problem. With `total_time_s`, the time runs
+    from the making of the solver; `paces` tells where it went.
     """
 
     def __init__(
@@ -77,6 +137,8 @@ class Solver:
     ) -> None:
         self._config, self._format, self._watch, self._grace_s = config, format, watch, grace_s
         self._start_engine, self._start_sandbox = start_engine, start_sandbox
+        self._budget = budget_of(config)
+        self.paces: list[Pace] = []
         self._engine: asyncio.Task[Engine] | None = None
         self._sandbox: asyncio.Task[Sandbox] | None = None
         self._loop = asyncio.new_event_loop()
@@ -100,23 +162,44 @@ class Solver:
         self.close()
 
     def solve(self, problem: Problem) -> Solution:
-        """The problem's solution, from whatever there is at the deadline. Never raises for it."""
+        """The problem's solution, from whatever there is at the deadline. Never raises for it.
+
+        Problems are solved one at a time: the budget has one clock.
+        """
+        began = time.monotonic()
         traces: list[Trace] = []
-        limit = self._config.problem_timeout_s
-        future = self._call(self._solve(self._config, problem, traces))
+        allotment = self._budget.begin() if self._budget else whole(self._config)
+        solution = self._within(allotment, problem, traces)
+        if self._budget:
+            seconds = time.monotonic() - began
+            effort = effort_of(list(traces), seconds, allotment.width)
+            self.paces.append(self._budget.end(effort))
+            log.info("%s", self.paces[-1])
+        return solution
+
+    def _within(self, allotment: Allotment, problem: Problem, traces: list[Trace]) -> Solution:
+        """The solution, even if the event loop is stuck: this waits outside of it."""
+        if allotment.deadline_s <= 0:
+            return conclude(self._config, problem, traces, 0.0)
+        limit = allotment.deadline_s + self._grace_s
+        future = self._call(self._solve(self._config, problem, traces, allotment))
         try:
-            return future.result(None if limit is None else limit + self._grace_s)
+            return future.result(None if math.isinf(limit) else limit)
         except Exception as error:  # the border of one problem: an answer is due all the same
             future.cancel()
             log.error("problem %s: %s: %s", problem.id, type(error).__name__, error)
-            solution = conclude(self._config, problem, list(traces), limit or 0.0)
+            seconds = 0.0 if math.isinf(limit) else allotment.deadline_s
+            solution = conclude(self._config, problem, list(traces), seconds)
             solution.reason += f" ({type(error).__name__}: {error})"
             return solution
 
     def submit(self, problem: Problem, seed: int) -> concurrent.futures.Future[Solution]:
-        """The solution to come, sampled from that seed; several may be under way at once."""
+        """The solution to come, sampled from that seed; several may be under way at once.
+
+        Outside the budget of the run: this is for pools, which need every sample.
+        """
         config = dataclasses.replace(self._config, seed=seed)
-        return self._call(self._solve(config, problem, []))
+        return self._call(self._solve(config, problem, [], whole(config)))
 
     def close(self) -> None:
         """Ends engine, sandbox and thread."""
@@ -131,12 +214,18 @@ class Solver:
         if not self._thread.is_alive():
             self._loop.close()
 
-    async def _solve(self, config: Config, problem: Problem, traces: list[Trace]) -> Solution:
+    async def _solve(
+        self, config: Config, problem: Problem, traces: list[Trace], allotment: Allotment
+    ) -> Solution:
+        now = asyncio.get_running_loop().time
+        asked = now()
         engine, sandbox = await self._ready()
-        edition = EDITIONS[config.edition]
-        run = Run(config, self._format, edition, engine, sandbox, self._watch)
-        solution = await solve(run, problem, traces)
-        if any(t.status is Status.FAILED and t.reason.startswith(ENGINE_DIED) for t in traces):
+        run = Run(config, self._format, EDITIONS[config.edition], engine, sandbox, self._watch)
+        left = allotment.deadline_s - (now() - asked)
+        solution = await solve(
+            run, problem, traces, dataclasses.replace(allotment, deadline_s=left)
+        )
+        if died(traces):
             solution.reason += f"; {ENGINE_DIED}"
             await self._retire(engine)
         return solution
@@ -163,6 +252,21 @@ class Solver:
 
     def _call(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+
+def budget_of(config: Config) -> Budget | None:
+    """The budget of a run that starts now; None where its time has no limit."""
+    if config.total_time_s is None:
+        return None
+    terms = Terms(
+        total_s=config.total_time_s,
+        problems=config.problems,
+        expected=EDITIONS[config.edition].problems,
+        samples=config.samples,
+        longest_s=math.inf if config.problem_timeout_s is None else config.problem_timeout_s,
+        eps=config.early_stop,
+    )
+    return Budget(terms, time.monotonic)
 
 
 def _started(part: asyncio.Task[T] | None, start: Starter[T]) -> asyncio.Task[T]:

@@ -100,10 +100,11 @@ class ScriptedEngine:
         while True:
             self._changed.clear()
             pace, start = self._step_time(len(self._requests)), now()
-            pending = [request.left for request in self._requests]
-            await _wait(self._changed, min(pending) * pace if pending else None)
+            batch = list(self._requests)  # those who join meanwhile have not been decoded yet
+            least = min((request.left for request in batch), default=math.inf)
+            await _wait(self._changed, least * pace if batch else None)
             made = (now() - start) / pace if pace else math.inf
-            for request in self._requests:
+            for request in batch:
                 request.left -= made
                 if request.left < 1e-6:
                     request.done.set()

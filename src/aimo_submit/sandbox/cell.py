@@ -36,7 +36,7 @@ def build(plan: Plan, number: int) -> Cell:
     layers, limits = plan.layers, plan.limits
     first = layers.first_uid
     uid = None if first is None else first + number
-    home = Path(tempfile.mkdtemp(prefix=f"{number}-", dir=plan.root))
+    home = Path(tempfile.mkdtemp(prefix=home_prefix(number), dir=plan.root))
     if layers.namespaces:
         namespaces.own_mounts(home, uid, limits.file_bytes)
     elif uid is not None:
@@ -54,6 +54,11 @@ def build(plan: Plan, number: int) -> Cell:
         ruleset=_ruleset(plan, home),
         filter=_filter(layers),
     )
+
+
+def home_prefix(number: int) -> str:
+    """How the names of a seat's folders begin."""
+    return f"{number}-"
 
 
 def strike_of(cell: Cell, layers: Layers) -> Callable[[], None]:
@@ -92,7 +97,8 @@ def _process_limit(layers: Layers, limits: Limits) -> int:
 def _ruleset(plan: Plan, home: Path) -> int | None:
     if not plan.layers.landlock:
         return None
-    writable = [home, Path(os.devnull), SHARED_MEMORY]
+    private = plan.layers.first_uid is not None or plan.layers.namespaces
+    writable = [home, Path(os.devnull), *([SHARED_MEMORY] if private else [])]
     return landlock.ruleset(plan.readable, plan.listable, writable, plan.layers.landlock)
 
 

@@ -116,9 +116,10 @@ class Warden:
             live.begin(work)
             end, status = self._watch(live, live.channel.fileno(), capture, until)
             (live.rest if end is End.EXITED else live.interrupt)()
-            kept = end not in (End.DISK, End.MEMORY) and not self._hoards()
+            kept = not self._hoards()
         capture.drain(live.output)
         if not kept:
+            end = End.DISK if self._hoards() else end
             self.reset()
         return end, status
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from aimo_submit.sandbox import claims, landlock, layers, namespaces, processes, wire
-from aimo_submit.sandbox.cell import Plan
+from aimo_submit.sandbox.cell import Plan, home_prefix
 from aimo_submit.sandbox.files import remove_tree
 from aimo_submit.sandbox.limits import Limits
 from aimo_submit.sandbox.warden import Warden
@@ -100,9 +100,16 @@ class Zygote:
         if number in self.wardens:
             processes.send(self.wardens.pop(number), signal.SIGKILL)
             self._sweep()  # before the seat's user runs anything new
+        self._clean(number)
         for fd in fds:
             self._fork_warden(number, socket.socket(fileno=fd))
         return True
+
+    def _clean(self, number: int) -> None:
+        """Removes the folders of a seat whose warden is gone."""
+        for home in self.plan.root.glob(home_prefix(number) + "*"):
+            with suppress(OSError):
+                remove_tree(home)
 
     def _sweep(self) -> None:
         gone = processes.end_descendants(spare=self.wardens.values())
