@@ -12,10 +12,11 @@ from pathlib import Path
 
 from aimo_submit.sandbox import landlock, namespaces, privileges, processes, seccomp
 from aimo_submit.sandbox.claims import SEATS
-from aimo_submit.sandbox.confine import Cell
+from aimo_submit.sandbox.confine import Cell, prepare
 from aimo_submit.sandbox.files import empty_folder
 from aimo_submit.sandbox.layers import Layers
 from aimo_submit.sandbox.limits import Limits
+from aimo_submit.sandbox.usage import address_space
 
 SHARED_MEMORY = Path("/dev/shm")  # multiprocessing keeps its semaphores there
 
@@ -42,10 +43,12 @@ def build(plan: Plan, number: int) -> Cell:
     elif uid is not None:
         os.chown(home, uid, uid)
     privileges.bound(reads_all=layers.reads_all)
+    prepare(home)
     return Cell(
         home=home,
         warden=os.getpid(),
         limits=limits,
+        address_space=address_space(os.getpid()) + limits.memory_bytes,
         processes=_process_limit(layers, limits),
         uid=uid,
         striker=0 if first is None else first + SEATS,

@@ -38,6 +38,7 @@ class Cell:
     home: Path
     warden: int
     limits: Limits
+    address_space: int  # bytes
     processes: int  # RLIMIT_NPROC
     uid: int | None  # None: the kit's own
     striker: int  # a user that may signal the seat's, and whom nobody may signal
@@ -47,6 +48,22 @@ class Cell:
     filter: seccomp.Program | None
 
 
+def prepare(home: Path) -> None:
+    """Does in the warden, once, what its blocks inherit: a fork costs by what it touches."""
+    os.umask(0o077)
+    os.chdir(home)
+    for name in ("HOME", "TMPDIR", "MPLCONFIGDIR"):
+        os.environ[name] = str(home)
+    tempfile.tempdir = None
+    threading.stack_size(THREAD_STACK)
+    with suppress(OSError):  # some containers have a read-only /proc
+        Path("/proc/self/oom_score_adj").write_text(FIRST_VICTIM)
+    sys.set_int_max_str_digits(INT_DIGITS)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(SEED)
+    gc.freeze()
+
+
 def confine(cell: Cell, output: int, keep: Collection[int] = ()) -> None:
     """Gives the process its own session, folder, streams, limits and layers, and nothing else."""
     os.setsid()
@@ -54,10 +71,9 @@ def confine(cell: Cell, output: int, keep: Collection[int] = ()) -> None:
     _take_streams(output)
     _close_all_but({*keep, *(() if cell.ruleset is None else (cell.ruleset,))})
     _restore_signals()
-    _enter(cell.home)
     _limit(cell)
     _drop_privileges(cell)
-    _seed()
+    random.seed(SEED)  # here, since a fork seeds `random` anew
     gc.enable()
 
 
@@ -107,19 +123,10 @@ def _restore_signals() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _enter(home: Path) -> None:
-    os.umask(0o077)
-    os.chdir(home)
-    for name in ("HOME", "TMPDIR", "MPLCONFIGDIR"):
-        os.environ[name] = str(home)
-    tempfile.tempdir = None
-
-
 def _limit(cell: Cell) -> None:
     limits = cell.limits
-    pages = int(Path("/proc/self/statm").read_bytes().split()[0])
     for what, most in (
-        (resource.RLIMIT_AS, pages * resource.getpagesize() + limits.memory_bytes),
+        (resource.RLIMIT_AS, cell.address_space),
         (resource.RLIMIT_STACK, limits.stack_bytes),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
         (resource.RLIMIT_NOFILE, limits.open_files),
@@ -128,10 +135,6 @@ def _limit(cell: Cell) -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         _set_limit(what, most)
-    threading.stack_size(THREAD_STACK)
-    with suppress(OSError):  # some containers have a read-only /proc
-        Path("/proc/self/oom_score_adj").write_text(FIRST_VICTIM)
-    sys.set_int_max_str_digits(INT_DIGITS)
 
 
 def _set_limit(what: int, most: int) -> None:
@@ -153,9 +156,3 @@ def _drop_privileges(cell: Cell) -> None:
         os.close(cell.ruleset)
     if cell.filter is not None:
         seccomp.install(cell.filter)
-
-
-def _seed() -> None:
-    random.seed(SEED)  # after the fork, where `random` seeds itself anew
-    if numpy := sys.modules.get("numpy"):
-        numpy.random.seed(SEED)

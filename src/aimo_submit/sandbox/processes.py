@@ -10,7 +10,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from pathlib import Path
 
 from aimo_submit.sandbox.kernel import PR_SET_CHILD_SUBREAPER, prctl
@@ -177,8 +176,14 @@ def descendants(
 
 
 def _set_share(pid: int | str, nice: int) -> None:
-    with suppress(OSError):  # not root, or a kernel without groups of sessions
-        Path(f"/proc/{pid}/autogroup").write_text(str(nice))
+    try:  # not by pathlib, of whose code a fork would have to touch every page
+        group = os.open(f"/proc/{pid}/autogroup", os.O_WRONLY)
+        try:
+            os.write(group, b"%d" % nice)
+        finally:
+            os.close(group)
+    except OSError:  # not root, or a kernel without groups of sessions
+        return
 
 
 def _children(pid: int) -> set[int]:

@@ -58,6 +58,11 @@ def memory_use(pids: Collection[int], inherited: int, most_bytes: int) -> int:
     return total if None in exact else sum(filter(None, exact))
 
 
+def address_space(pid: int) -> int:
+    """Bytes that the process has mapped."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * PAGE
+
+
 def resident(pid: int) -> int:
     """Bytes of the process that are in memory; 0 once it is gone."""
     with suppress(OSError, ValueError, IndexError):

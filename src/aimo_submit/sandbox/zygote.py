@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from aimo_submit.sandbox import claims, landlock, layers, namespaces, processes, wire
+from aimo_submit.sandbox import claims, kernel, landlock, layers, namespaces, processes, wire
 from aimo_submit.sandbox.cell import Plan, home_prefix
 from aimo_submit.sandbox.files import remove_tree
 from aimo_submit.sandbox.limits import Limits
@@ -59,6 +59,7 @@ def preload() -> None:
     gc.collect()
     gc.freeze()
     gc.disable()
+    kernel.collapse_memory()
 
 
 def prepare(
