@@ -20,7 +20,7 @@ from aimo_submit.loop import ENGINE_DIED
 from aimo_submit.records import Completion, Finish, Round, Solution, Status, Trace
 from aimo_submit.run import Run, seed_of
 from aimo_submit.vote import confidence, majority
-from tests.scripted import PROBLEM, run_of
+from tests.scripted import PROBLEM, run_of, solved
 
 Judge = Callable[[str, Sampling], str]
 
@@ -278,3 +278,34 @@ def test_every_format_asks_its_own_way_and_never_for_a_boxed_answer(name: str) -
         begin, _, end = FORMATS[name].template.partition("{problem}")
         assert seen[0].startswith(begin[:12])
         assert seen[0].endswith(end[-12:])
+
+
+def split_then(judge: Judge) -> Callable[[str, Sampling], str]:
+    """Three samples for 7, two for 42, then what the judge says of them."""
+    votes = {seed_of(0, PROBLEM.text, k, 0): a for k, a in enumerate((7, 7, 7, 42, 42))}
+
+    def script(prompt: str, sampling: Sampling) -> str:
+        if sampling.seed in votes:
+            return f"So \\boxed{{{votes[sampling.seed]}}}."
+        return judge(prompt, sampling)
+
+    return script
+
+
+def test_an_undecided_problem_is_selected_where_picks_are_asked_for() -> None:
+    config = Config(samples=5, picks=4)
+    assert solved(run_of(split_then(prefers(42)), config, format="r1_distill"))[0].answer == 42
+    without = replace(config, picks=0)
+    assert solved(run_of(split_then(prefers(42)), without, format="r1_distill"))[0].answer == 7
+
+
+def test_sampling_leaves_time_to_select_inside_the_deadline() -> None:
+    def endless(prompt: str, sampling: Sampling) -> str:
+        if sampling.seed == seed_of(0, PROBLEM.text, 5, 0):
+            return "." * 10_000
+        return split_then(prefers(42))(prompt, sampling)
+
+    config = Config(samples=6, picks=4, problem_timeout_s=100.0, max_new_tokens=20_000)
+    solution = solved(run_of(endless, config, step_time=StepTime(s0=0.05), format="r1_distill"))[0]
+    assert solution.answer == 42
+    assert 80 < solution.seconds <= 100

@@ -30,7 +30,8 @@ _RANGES = {
     "total_time_s": (1.0, 864_000.0),
     "problems": (1, 100_000),
     "early_stop": (0.0, 0.5),
-    "sandbox_workers": (1, 1024),
+    "sandbox_workers": (1, 511),
+    "picks": (0, 256),
     "seed": (0, 2**31 - 1),
 }
 
@@ -64,6 +65,7 @@ class Config:
     sandbox_workers: int | None = None  # blocks of code at once; None: one per CPU
     on_failure: str = "prune"  # or "restart": a sample that can't go on begins anew
     vote: str = "majority"
+    picks: int = 0  # GenSelect, where the vote is undecided: judgements asked for; 0: none
     seed: int = 0
     engine_options: dict[str, Any] = field(default_factory=dict)  # handed to the engine
 

@@ -22,6 +22,7 @@ from aimo_submit.competition import EDITIONS
 from aimo_submit.config import Config
 from aimo_submit.engines import Engine
 from aimo_submit.formats import Format
+from aimo_submit.genselect import select
 from aimo_submit.loop import ENGINE_DIED, sample
 from aimo_submit.records import Problem, Solution, Status, Trace
 from aimo_submit.run import Run
@@ -33,6 +34,7 @@ T = TypeVar("T")
 Starter = Callable[[], Coroutine[Any, Any, T]]
 
 GRACE_S = 5.0  # beyond its deadline, what a problem may take to be wound up
+BEFORE_SELECTION = 0.8  # of a problem's time is for sampling, where a selection may follow
 CLOSE_S = 30.0  # what engine and sandbox may take to end
 
 
@@ -41,8 +43,21 @@ async def solve(
 ) -> Solution:
     """The problem's solution, inside its allotment. Fills `traces` as it goes."""
     now = asyncio.get_running_loop().time
-    start = now()
+    start, picks = now(), run.config.picks
     allotment = allotment or whole(run.config)
+    sampling_s = allotment.deadline_s * (BEFORE_SELECTION if picks else 1)
+    await _sample(run, problem, traces, dataclasses.replace(allotment, deadline_s=sampling_s))
+    solution = conclude(run.config, problem, traces, now() - start)
+    if picks and not died(traces):
+        solution = await select(run, solution, picks, start + allotment.deadline_s)
+        solution.seconds = now() - start
+    return solution
+
+
+async def _sample(run: Run, problem: Problem, traces: list[Trace], allotment: Allotment) -> None:
+    """Starts samples, and more as they end, until the vote is decided or the time is up."""
+    now = asyncio.get_running_loop().time
+    start = now()
     crew = Crew(run, problem, traces)
     try:
         crew.start(allotment.width if allotment.deadline_s > 0 else 0)
@@ -53,7 +68,6 @@ async def solve(
                 crew.start(1)
     finally:
         await crew.dismiss()
-    return conclude(run.config, problem, traces, now() - start)
 
 
 class Crew:
@@ -227,6 +241,7 @@ class Solver:
         )
         if died(traces):
             solution.reason += f"; {ENGINE_DIED}"
+        if ENGINE_DIED in solution.reason:
             await self._retire(engine)
         return solution
 
