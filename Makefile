@@ -6,7 +6,7 @@ PIP := $(PY) -m pip -qq install --no-input -c constraints.txt
 # models need none of them. vLLM asks for them, so they are taken out again after it.
 UNWANTED := torchvision torchaudio torchcodec
 
-.PHONY: demo test check eval bench train-tiny measure-tiny clean
+.PHONY: demo test check doctor eval bench bench-sandbox bench-budget soak train-tiny clean
 
 demo: $(VENV)/ready-demo  ## solve two dozen problems with the bundled model, showing the work
 	@rm -f runs/demo.jsonl
@@ -24,6 +24,18 @@ eval: $(VENV)/ready-demo  ## accuracy of the bundled model over three seeds; res
 
 bench: $(VENV)/ready-test  ## the loop against a lockstep baseline and the engine's own limit
 	$(PY) benchmarks/loop.py
+
+bench-sandbox: $(VENV)/ready-test  ## the sandbox against other executors of code
+	$(PY) benchmarks/sandbox.py
+
+bench-budget: $(VENV)/ready-test  ## 2,000 simulated runs of every time policy (three minutes)
+	$(PY) benchmarks/budget.py --check
+
+soak: $(VENV)/ready-test  ## 10,000 mixed blocks; fails if anything is left behind
+	$(PY) benchmarks/soak.py
+
+doctor: $(VENV)/ready-demo  ## what holds on this machine around model-written code
+	$(VENV)/bin/aimo-submit doctor
 
 train-tiny: $(VENV)/ready-train  ## train models/tiny-tir anew (an hour on two cores)
 	PYTHONPATH=models/recipes $(PY) -m tiny.train
