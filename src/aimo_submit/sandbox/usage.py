@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 MAX_ENTRIES = 20_000  # files and folders; more take too long to count and to remove
+SCARCE = 0.02  # of the memory: below that, blocks go before anything else does
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -36,13 +37,22 @@ def free_disk(folder: Path) -> int:
     return state.f_bavail * state.f_frsize
 
 
-def free_memory() -> float:
-    """The share of the machine's memory that is left; 1 where the kernel does not say."""
-    with suppress(OSError, ValueError, KeyError):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        sizes = {name: int(rest.split()[0]) for name, _, rest in (x.partition(":") for x in lines)}
-        return sizes["MemAvailable"] / sizes["MemTotal"]
-    return 1.0
+def free_memory() -> int:
+    """Bytes of memory that could be had; 0 where the kernel does not say."""
+    return _memory().get("MemAvailable", 0)
+
+
+def memory_is_scarce() -> bool:
+    """Whether so little memory is left that the kernel will soon end something."""
+    memory = _memory()
+    return memory.get("MemAvailable", 1) < SCARCE * memory.get("MemTotal", 0)
+
+
+def _memory() -> dict[str, int]:
+    with suppress(OSError, ValueError, IndexError):
+        lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+        return {name.rstrip(":"): int(size) * 1024 for name, size, *_ in lines}
+    return {}
 
 
 def memory_use(pids: Collection[int], inherited: int, most_bytes: int) -> int:

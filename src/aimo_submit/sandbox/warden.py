@@ -31,7 +31,6 @@ REASONS: dict[int, str] = {
 }
 TIDY_S = 3.0  # for the folder of a block
 TICK_S = 0.25  # how often a block is looked at; a shorter one never is
-SCARCE = 0.02  # of the machine's memory: below that, blocks go before anything else does
 UNSEEN = 4  # times the allowance may vanish from the disk before it must be the block's doing
 
 
@@ -44,7 +43,7 @@ class End(Enum):
     LOST = "the interpreter is gone"
     FLOOD = "far too much output"
     DISK = "far too many or too large files"
-    MEMORY = "too much memory in all its processes together, or none left on the machine"
+    MEMORY = "too much memory in all its processes together"
 
 
 class Warden:
@@ -155,10 +154,10 @@ class Warden:
         most, below = self.limits.memory_bytes, processes.descendants(os.getpid())
         if len(below) > 1 and usage.memory_use(below, self.resident, most) > most:
             return End.MEMORY
-        if usage.free_memory() < SCARCE:
+        memory, *disks = (was - now for was, now in zip(free_before, self._free(), strict=True))
+        if memory > most and usage.memory_is_scarce():  # of kinds that no process is charged with
             return End.MEMORY
-        gone = max(was - now for was, now in zip(free_before, self._free(), strict=True))
-        hoards = not self.disk_is_bounded and gone > UNSEEN * self.limits.file_bytes
+        hoards = not self.disk_is_bounded and max(disks) > UNSEEN * self.limits.file_bytes
         return End.DISK if hoards or self._hoards() else None
 
     def _hoards(self) -> bool:
@@ -167,8 +166,9 @@ class Warden:
         return not self.disk_is_bounded and usage.disk_use(self.cell.home, most) > most
 
     def _free(self) -> list[int]:
-        """Free bytes wherever the block can write; files that are deleted but open count."""
-        return [usage.free_disk(place) for place in (self.cell.home, SHARED_MEMORY)]
+        """Free bytes of memory, and wherever a block can write, deleted files included."""
+        disks = (usage.free_disk(place) for place in (self.cell.home, SHARED_MEMORY))
+        return [usage.free_memory(), *disks]
 
     def _tidy(self) -> None:
         with suppress(OSError):  # there is none here
@@ -177,6 +177,8 @@ class Warden:
         with suppress(OSError):  # it is gone, or a link
             clean = empty_folder(self.cell.home, TIDY_S)
         if not clean:
+            if self.cell.ruleset is not None:
+                os.close(self.cell.ruleset)
             self.cell = build(self.plan, self.number)  # what is left goes with the sandbox
 
 
