@@ -61,7 +61,7 @@ class Config:
     problem_timeout_s: float | None = None
     total_time_s: float | None = None  # of the whole run, loading included; None: no limit
     problems: int | None = None  # in that time; None: about as many as the edition has
-    early_stop: float | None = None  # chance of a wrong winner that ends a problem; see `budget.py`
+    early_stop: float | None = None  # accepted chance of a wrong winner; 0.003 saves a third
     sandbox_workers: int | None = None  # blocks of code at once; None: one per CPU
     on_failure: str = "prune"  # or "restart": a sample that can't go on begins anew
     vote: str = "majority"
