@@ -1166,7 +1166,7 @@ time.sleep(0.2)
 """, *ANY, limit_s=1),
             Step("print('still', 6 * 7)", ANY, limit_s=0.5),
             Step("print('still', 6 * 7)", ANY, limit_s=0.5,
-                 one_of=("still 42", "Timeout", "Killed: the interpreter is gone")),
+                 one_of=("still 42", "Timeout", "Killed")),
         )
         for status in (0, 77, -1, -1000, 2**31 - 1)
     ),
