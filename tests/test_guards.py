@@ -26,9 +26,17 @@ LAYERS = [
     ["offline.problems", "offline.journal", "offline.summary"],
     ["offline.evaluate", "offline.votes"],
     ["show"],
+    ["kaggle", "kaggle.account", "kaggle.metadata", "kaggle.ledger", "kaggle.threads"],
+    ["kaggle.kernel", "kaggle.record", "kaggle.stand_in"],
+    ["kaggle.output", "kaggle.predictor"],
+    ["kaggle.submission", "kaggle.gateway"],
+    ["kaggle.commands"],
     ["cli"],
 ]
-HEAVY = {"torch", "transformers", "vllm", "pandas", "datasets", "kaggle", "ray", "matplotlib"}
+HEAVY = {
+    *("torch", "transformers", "vllm", "pandas", "polars", "datasets", "kaggle", "ray"),
+    "matplotlib",
+}
 
 
 def layer_of(name: str) -> int:

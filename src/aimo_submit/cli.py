@@ -18,6 +18,7 @@ from aimo_submit.cards import Card, config_for, fits_context
 from aimo_submit.competition import EDITIONS
 from aimo_submit.config import Config, parse_value, read_toml
 from aimo_submit.errors import EngineDied, UserError
+from aimo_submit.kaggle.commands import add_kernel_commands
 from aimo_submit.records import Problem, Solution, Trace
 
 MISUSE, FAILED, INTERRUPTED = 2, 1, 130
@@ -105,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         "files", type=Path, nargs="+", metavar="FILE", help="journals, or .csv tables of answers"
     )
     votes.set_defaults(run=_votes)
+    add_kernel_commands(commands)
     return parser
 
 

@@ -156,7 +156,7 @@ class Solver:
         self._engine: asyncio.Task[Engine] | None = None
         self._sandbox: asyncio.Task[Sandbox] | None = None
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="solver")
+        self._thread = threading.Thread(target=self._turn, daemon=True, name="solver")
         self._thread.start()
 
     def __enter__(self) -> Solver:
@@ -215,6 +215,15 @@ class Solver:
         config = dataclasses.replace(self._config, seed=seed)
         return self._call(self._solve(config, problem, [], whole(config)))
 
+    def responds(self, within_s: float) -> bool:
+        """Whether the event loop still turns."""
+        turned = threading.Event()
+        try:
+            self._loop.call_soon_threadsafe(turned.set)
+        except RuntimeError:  # closed
+            return False
+        return turned.wait(within_s)
+
     def close(self) -> None:
         """Ends engine, sandbox and thread."""
         if self._loop.is_closed():
@@ -258,8 +267,18 @@ class Solver:
             self._engine = None
             await engine.aclose()
 
+    def _turn(self) -> None:
+        """Runs the event loop until it is stopped."""
+        while True:
+            try:
+                return self._loop.run_forever()
+            except (SystemExit, KeyboardInterrupt) as error:  # asyncio lets these out of a task
+                log.error("a task ended in %s; the others go on", type(error).__name__)
+
     async def _release(self) -> None:
         parts: list[asyncio.Task[Any]] = [p for p in (self._engine, self._sandbox) if p]
+        for task in asyncio.all_tasks() - {asyncio.current_task(), *parts}:
+            task.cancel()  # what is still being solved
         self._engine = self._sandbox = None
         for part in await asyncio.gather(*parts, return_exceptions=True):
             if not isinstance(part, BaseException):
