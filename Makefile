@@ -6,7 +6,7 @@ PIP := $(PY) -m pip -qq install --no-input -c constraints.txt
 # models need none of them. vLLM asks for them, so they are taken out again after it.
 UNWANTED := torchvision torchaudio torchcodec
 
-.PHONY: demo test check doctor eval bench bench-sandbox bench-budget soak train-tiny clean
+.PHONY: demo test check doctor eval bench bench-sandbox bench-budget bench-orders soak train-tiny clean
 
 demo: $(VENV)/ready-demo  ## solve two dozen problems with the bundled model, showing the work
 	@rm -f runs/demo.jsonl
@@ -30,6 +30,9 @@ bench-sandbox: $(VENV)/ready-test  ## the sandbox against other executors of cod
 
 bench-budget: $(VENV)/ready-test  ## 2,000 simulated runs of every time policy (three minutes)
 	$(PY) benchmarks/budget.py --check
+
+bench-orders: $(VENV)/ready-test  ## the same problems in 20 orders (ten minutes)
+	$(PY) benchmarks/orders.py
 
 soak: $(VENV)/ready-test  ## 10,000 mixed blocks; fails if anything is left behind
 	$(PY) benchmarks/soak.py
