@@ -30,6 +30,7 @@ REFUSED = (
     159, 164, 227, 305,  # the clock
     163, 179, 443, 170, 171, 103, 153, 172, 173,  # acct quotactl* host names syslog vhangup, ports
     135, 136, 154, 156, 180, 300, 460,  # personality ustat modify_ldt sysctl nfs fanotify lsm
+    54,  # setsockopt: larger buffers, in memory that no limit counts
     141, 251, 285,  # setpriority ioprio_set, of a whole user; fallocate: gigabytes in no time
     319, 447,  # memfd_create memfd_secret: files in memory that no limit counts
     29, 30, 31, 64, 65, 66, 67, 68, 69, 70, 71, 220, 240, 241,  # System V IPC, queues: they outlive
