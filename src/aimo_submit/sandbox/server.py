@@ -184,6 +184,8 @@ class ForkServer:
             raise SandboxDied(server.last_words() or repr(error)) from error
         except asyncio.CancelledError:
             self._numbers.add(number)
+            with suppress(OSError):  # nobody will know the warden that is starting
+                server.end_warden(number)
             raise
         if not self._seats:
             log.info("layers of the sandbox: %s", seat.layers)
