@@ -135,7 +135,7 @@ async def in_use(server: ForkServer) -> dict[str, float]:
     gc.collect()
     kit, boxes = {os.getpid()}, tree([server.pid])
     everyone = tree(kit)
-    views = [Path(f"/proc/{pid}/root{root}") for pid in boxes]
+    views = [Path("/proc", str(pid), f"root{root}") for pid in boxes]
     return {
         "kit, MB": pss_mb(kit),
         "sandbox, MB": pss_mb(boxes),
@@ -160,7 +160,7 @@ async def every_place(server: ForkServer) -> Path:
 
 def litter(pid: int) -> list[Path]:
     """What blocks left where every process may write, as the process sees it."""
-    folders = (Path(f"/proc/{pid}/root{folder}") for folder in OPEN_TO_ALL)
+    folders = (Path("/proc", str(pid), f"root{folder}") for folder in OPEN_TO_ALL)
     return [path for folder in folders for path in folder.glob(f"{MARK}*")]
 
 

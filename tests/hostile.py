@@ -184,7 +184,8 @@ for pid in others():
 for pid in others():
     attempt(f"fd {pid}", os.listdir, f"/proc/{pid}/fd")
     attempt(f"cwd {pid}", os.listdir, f"/proc/{pid}/cwd/")
-    attempt(f"root {pid}", lambda: open(f"/proc/{pid}/root{HOME}/notes.txt").read())
+    notes = os.path.join("/proc", str(pid), "root{HOME}/notes.txt")
+    attempt(f"root {pid}", lambda: open(notes).read())
 """),
     ),
     fresh(

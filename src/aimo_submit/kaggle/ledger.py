@@ -19,6 +19,7 @@ from typing import Any
 from rich.table import Table
 
 from aimo_submit.errors import UserError
+from aimo_submit.offline.journal import write_line
 
 LEDGER = Path("runs/ledger.jsonl")
 PUSHED, PENDING, COMPLETE, ERROR = "PUSHED", "PENDING", "COMPLETE", "ERROR"
@@ -60,12 +61,10 @@ class Scores:
 def append(entry: Entry, path: Path = LEDGER) -> None:
     """Adds the entry; when this returns, a power cut cannot lose it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    line = json.dumps(dataclasses.asdict(entry), separators=(",", ":"))
     with path.open("a+b") as file:
-        torn = file.tell() and _last_byte(path) != b"\n"
-        file.write(b"\n" * bool(torn) + line.encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+        if file.tell() and _last_byte(path) != b"\n":  # torn by a kill
+            file.write(b"\n")
+        write_line(file, dataclasses.asdict(entry))
 
 
 def read(path: Path = LEDGER) -> list[Entry]:

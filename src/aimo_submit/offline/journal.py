@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 from aimo_submit.errors import UserError
 from aimo_submit.records import Problem, Solution, from_json, to_json
@@ -45,7 +45,7 @@ class Journal:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             header, self.solutions = _read(path, self._whole())
             if header is None:
-                self._write({"settings": dict(settings)})
+                write_line(self._file, {"settings": dict(settings)})
             else:
                 _check(path, header, settings)
         except BlockingIOError as error:
@@ -70,13 +70,8 @@ class Journal:
 
     def append(self, solution: Solution) -> None:
         """Writes the solution; when this returns, a power cut cannot lose it."""
-        self._write(to_json(solution))
+        write_line(self._file, to_json(solution))
         self.solutions.append(solution)
-
-    def _write(self, entry: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
 
     def _whole(self) -> bytes:
         """The journal's whole lines; what a kill left behind them is cut off."""
@@ -86,6 +81,13 @@ class Journal:
         if len(whole) < len(content):
             self._file.truncate(len(whole))
         return whole
+
+
+def write_line(file: BinaryIO, entry: Mapping[str, Any]) -> None:
+    """Adds the entry as one line of JSON; when this returns, a power cut cannot lose it."""
+    file.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def read_journal(path: Path) -> tuple[Mapping[str, Any], list[Solution]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import socket
 from collections.abc import Sequence
 from typing import NoReturn
@@ -61,6 +60,5 @@ def _advance(interpreter: Interpreter, code: str, timeout_s: float) -> int:
     random.setstate(numbers)  # which the fork has changed
     status = interpreter.run(code)
     flush()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     prctl(PR_SET_PDEATHSIG, 0)  # the head goes now, by the warden's hand
     return status & 255

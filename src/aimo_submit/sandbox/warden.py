@@ -115,10 +115,11 @@ class Warden:
             live.begin(work)
             end, status = self._watch(live, live.channel.fileno(), capture, until)
             (live.rest if end is End.EXITED else live.interrupt)()
-            kept = not self._hoards()
+            kept = True
         capture.drain(live.output)
+        if self._hoards():
+            end, kept = End.DISK, False
         if not kept:
-            end = End.DISK if self._hoards() else end
             self.reset()
         return end, status
 
