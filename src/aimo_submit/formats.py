@@ -1,15 +1,18 @@
 """Tool-integrated-reasoning formats: how each model family is prompted, stopped and fed.
 
-A format is data and three verbs: `prompt`, `block` (the code to run) and `show` (what the model
-reads of its output). Not here: formats that need their own parser (gpt-oss).
+A format is data and five verbs: `prompt`; `asks`, whether code is to be run, and `block`, which;
+`show`, what the model reads of the output; `words`, where its answer stands. A format without stop
+strings never asks: chain of thought through the same loop.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
+from aimo_submit import harmony
 from aimo_submit.errors import UserError
-from aimo_submit.records import Execution, Scope
+from aimo_submit.records import Completion, Execution, Finish, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,7 @@ class Format:
     name: str
     template: str  # the prompt, with {problem}
     stop: tuple[str, ...] = ("```output",)  # the model asks for code to be run; stays in the text
+    stop_token_ids: tuple[int, ...] = ()  # end its turn, beside the tokenizer's EOS
     code_begin: str = "```python"
     code_end: str = "```"
     output_begin: str = "\n"  # between the stop string and the output
@@ -27,22 +31,28 @@ class Format:
     keep_tail: bool = False  # a cut output keeps as much of its end as of its beginning
     cut_mark: str = "..."
     scope: Scope = Scope.FRESH
+    asking: str | None = None  # how anything but a problem is asked, where that is another template
     needs_code: bool = False  # an answer given before any code has run is pruned as a guess
 
     def prompt(self, problem: str) -> str:
         """The text that the model continues."""
         return self.template.replace("{problem}", problem)
 
-    def asks(self, text: str) -> bool:
-        """Whether the model has just asked for its code to be run."""
-        return bool(self.stop) and text.endswith(self.stop)
+    def ask(self, question: str) -> str:
+        """The text that the model continues where it is to do something else than solve."""
+        return (self.asking or self.template).replace("{problem}", question)
 
-    def block(self, text: str) -> str | None:
+    def asks(self, completion: Completion) -> bool:
+        """Whether the model has just asked for its code to be run."""
+        return bool(self.stop) and completion.text.endswith(self.stop)
+
+    def block(self, completion: Completion) -> str | None:
         """The last complete code block of a completion.
 
         The fence of an output also ends a block, wherever on its line it stands: models join
         the two fences to six backticks or forget the first one.
         """
+        text = completion.text
         start = len(text)
         while (start := text.rfind(self.code_begin, 0, start)) >= 0:
             code, end, _ = text[start + len(self.code_begin) :].partition(self.code_end)
@@ -54,6 +64,13 @@ class Format:
         """What is appended to the sample so that the model reads the output."""
         return f"{self.output_begin}{self._cut(execution.output.strip())}\n{self.output_end}"
 
+    def words(self, before: str, completion: Completion) -> str:
+        """The text in which the model's answer is looked for: all of it, but no code."""
+        text = before + completion.text
+        if self.code_begin.startswith("```"):
+            return text  # `answers.py` knows this fence
+        return re.sub(f"{self.code_begin}.*?({self.code_end}|$)", "", text, flags=re.DOTALL)
+
     def _cut(self, output: str) -> str:
         limit = self.output_chars
         if limit is None or len(output) <= limit:
@@ -63,10 +80,70 @@ class Format:
         return output[:limit] + self.cut_mark
 
 
+class Harmony(Format):
+    """gpt-oss: its `template` is what the developer's message says."""
+
+    __slots__ = ()
+
+    def prompt(self, problem: str) -> str:
+        return harmony.prompt(problem, self.template)
+
+    def ask(self, question: str) -> str:
+        return harmony.prompt(question, "")
+
+    def asks(self, completion: Completion) -> bool:
+        return self.block(completion) is not None
+
+    def block(self, completion: Completion) -> str | None:
+        """What the completion ends with sending to python; a call that was cut off is none."""
+        said = harmony.messages(completion.tokens)
+        whole = said and completion.finish is not Finish.LENGTH
+        return said[-1].content if whole and said[-1].recipient.startswith("python") else None
+
+    def show(self, execution: Execution) -> str:
+        return harmony.output(self._cut(execution.output))
+
+    def words(self, before: str, completion: Completion) -> str:
+        """The final channel; where the model did not come to it, its last thoughts."""
+        said = harmony.messages(completion.tokens)
+        final = [message.content for message in said if message.channel == "final"]
+        return "\n".join(final or [message.content for message in said if not message.recipient])
+
+
+_STEP_BY_STEP = "Please reason step by step, and put your final answer within \\boxed{}."
 _INTEGRATE = (
     "Please integrate natural language reasoning with programs to solve the problem above, "
     "and put your final answer within \\boxed{}."
 )
+
+_DEEPSEEK = "User: {problem}\n\nAssistant:"
+_R1 = (
+    "<\uff5cbegin\u2581of\u2581sentence\uff5c><\uff5cUser\uff5c>%s<\uff5cAssistant\uff5c><think>\n"
+)
+_QWEN_ENDS = (151_645, 151_643)  # <|im_end|>, <|endoftext|>
+
+
+def _chatml(system: str, user: str = "{problem}") -> str:
+    return (
+        f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{user}<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
+
+
+def _openmath(name: str, user: str) -> Format:
+    return Format(
+        name,
+        _chatml("", user),
+        stop=("</tool_call>",),
+        stop_token_ids=_QWEN_ENDS,
+        code_begin="<tool_call>",
+        code_end="</tool_call>",
+        output_begin="\n```output\n",
+        output_chars=1000,
+        scope=Scope.LIVE,
+        asking=_chatml(""),
+    )
+
 
 FORMATS = {
     format.name: format
@@ -82,6 +159,8 @@ FORMATS = {
             cut_mark=" ... (output truncated)",
             needs_code=True,
         ),
+        # AI-MO/NuminaMath-7B-CoT: the winner's first stage, the same words, no code
+        Format("numina_cot", "### Problem: {problem}\n### Solution: ", stop=()),
         # deepseek-ai/DeepSeek-Math, infer/run_tool_integrated_eval.py
         Format(
             "deepseekmath_rl_tool",
@@ -89,37 +168,61 @@ FORMATS = {
             output_chars=100,
             keep_tail=True,
             scope=Scope.REPLAY,
+            asking=_DEEPSEEK,
+        ),
+        Format(
+            "deepseekmath_rl_cot",
+            "User: {problem}\n" + _STEP_BY_STEP + "\n\nAssistant:",
+            stop=(),
+            asking=_DEEPSEEK,
         ),
         # QwenLM/Qwen2.5-Math, evaluation/math_eval.py
         Format(
             "qwen25_math_tir",
-            f"<|im_start|>system\n{_INTEGRATE}<|im_end|>\n"
-            "<|im_start|>user\n{problem}<|im_end|>\n<|im_start|>assistant\n",
+            _chatml(_INTEGRATE),
+            stop_token_ids=_QWEN_ENDS,
             scope=Scope.REPLAY,
+            asking=_chatml("You are a helpful assistant."),
         ),
-        # NVIDIA/NeMo-Skills, prompt/code_tags/openmath.yaml; the model's Kaggle prompt
         Format(
+            "qwen25_math_cot",
+            _chatml(_STEP_BY_STEP),
+            stop=(),
+            stop_token_ids=_QWEN_ENDS,
+            asking=_chatml("You are a helpful assistant."),
+        ),
+        # NVIDIA/NeMo-Skills, prompt/config/openmath/tir.yaml, code_tags/openmath.yaml; 8 calls are
+        # what the model was evaluated with: rounds = 9
+        _openmath(
             "openmath_nemotron_tir",
-            "<|im_start|>system\n<|im_end|>\n<|im_start|>user\n"
+            "Solve the following math problem, integrating natural language reasoning with Python "
+            "code executions.\nYou may perform up to 8 Python code calls to assist your "
+            "reasoning.\nMake sure to put the answer (and only answer) inside \\boxed{}.\n\n"
+            "{problem}",
+        ),
+        # the prompt of OpenMath-Nemotron-14B-Kaggle
+        _openmath(
+            "openmath_nemotron_kaggle",
             "Solve the following math problem. Make sure to put the answer (and only answer) "
-            "inside \\boxed{}.\n\n{problem}<|im_end|>\n<|im_start|>assistant\n",
-            stop=("</tool_call>",),
-            code_begin="<tool_call>",
-            code_end="</tool_call>",
-            output_begin="\n```output\n",
-            output_chars=1000,
-            scope=Scope.LIVE,
+            "inside \\boxed{}.\n\n{problem}",
         ),
         # deepseek-ai/DeepSeek-R1, README: no tool use
         Format(
             "r1_distill",
-            "<\uff5cbegin\u2581of\u2581sentence\uff5c><\uff5cUser\uff5c>{problem}\n"
-            "Please reason step by step, and put your final answer within \\boxed{}."
-            "<\uff5cAssistant\uff5c><think>\n",
+            _R1 % ("{problem}\n" + _STEP_BY_STEP),
             stop=(),
+            asking=_R1 % "{problem}",
         ),
         # microsoft/ToRA, src/infer/inference.py
         Format("tora", "<|user|>\n{problem}\n<|assistant|>\n", scope=Scope.REPLAY),
+        # openai/harmony, docs/format.md
+        Harmony(
+            "gpt_oss",
+            _INTEGRATE,
+            stop=(),
+            stop_token_ids=(harmony.RETURN, harmony.CALL),
+            scope=Scope.LIVE,
+        ),
     )
 }
 

@@ -33,17 +33,6 @@ MIN_SUMMARY = 32  # fewer say nothing
 
 _JUDGMENT = re.compile(r"Judgment:\s{0,9}\[?([0-9]{1,2})\]?[\s*_.$]{0,20}\Z")
 
-# How a format asks for something other than a solution; others ask as they do for one.
-_CHATML = "<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{question}<|im_end|>\n"
-TEMPLATES = {
-    "deepseekmath_rl_tool": "User: {question}\n\nAssistant:",
-    "qwen25_math_tir": _CHATML.replace("{system}", "You are a helpful assistant.")
-    + "<|im_start|>assistant\n",
-    "openmath_nemotron_tir": _CHATML.replace("{system}", "") + "<|im_start|>assistant\n",
-    "r1_distill": "<\uff5cbegin\u2581of\u2581sentence\uff5c><\uff5cUser\uff5c>{question}"
-    "<\uff5cAssistant\uff5c><think>\n",
-}
-
 
 def undecided(solution: Solution) -> bool:
     """Whether the samples disagree and the vote is not sure of its answer."""
@@ -137,8 +126,7 @@ def _prompt(run: Run, problem: Problem, texts: Sequence[str]) -> str:
         "After your comparison, end with exactly this line:\nJudgment: IDX\n"
         f"where IDX is the number of the right solution, 0 to {len(texts) - 1}."
     )
-    template = TEMPLATES.get(run.format.name)
-    return template.replace("{question}", question) if template else run.format.prompt(question)
+    return run.format.ask(question)
 
 
 def _weighed(solution: Solution, results: Sequence[int | BaseException | None]) -> Solution:

@@ -29,10 +29,10 @@ class Step:
 
 def decide(run: Run, trace: Trace, completion: Completion) -> Step:
     """The next step of a trace. The reasons are those for which the Numina notebook prunes."""
-    if run.format.asks(completion.text):
-        code = run.format.block(completion.text)
+    if run.format.asks(completion):
+        code = run.format.block(completion)
         return Step(code=code) if code else Step(reason="asked for an output without any code")
-    answer = extract(trace.text + completion.text, run.edition.admit)
+    answer = extract(run.format.words(trace.text, completion), run.edition.admit)
     if answer is not None:
         has_run = any(r.execution and r.attempt == trace.attempt for r in trace.rounds)
         if has_run or not run.format.needs_code:

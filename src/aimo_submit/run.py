@@ -32,6 +32,7 @@ class Run:
             top_p=self.config.top_p,
             max_new_tokens=min(self.config.max_new_tokens, self.engine.context - n_prompt),
             stop=self.format.stop,
+            stop_token_ids=self.format.stop_token_ids,
             seed=seed_of(self.config.seed, problem.text, trace.sample, len(trace.rounds)),
         )
 

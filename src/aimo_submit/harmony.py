@@ -1,0 +1,96 @@
+"""gpt-oss's harmony: messages on channels, rendered and parsed by OpenAI's own library, on tokens.
+
+https://github.com/openai/harmony, docs/format.md. The order within a message's header varies from
+sample to sample, so nothing here matches strings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from aimo_submit.errors import UserError
+
+RETURN, CALL = 200_002, 200_012  # the tokens that end an answer, and a call of a tool
+DATE = "2025-08-05"  # told to the model; fixed, so that a prompt is the same tomorrow
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of the model."""
+
+    channel: str  # analysis, commentary, final
+    recipient: str  # the tool it calls; empty: none
+    content: str
+
+
+def prompt(problem: str, instructions: str) -> str:
+    """The conversation that asks the problem and offers the python tool, as text."""
+    import openai_harmony as harmony
+
+    system = (
+        harmony.SystemContent.new()
+        .with_reasoning_effort(harmony.ReasoningEffort.HIGH)
+        .with_conversation_start_date(DATE)
+        .with_tools(harmony.ToolNamespaceConfig.python())
+    )
+    developer = harmony.DeveloperContent.new().with_instructions(instructions)
+    asked = (
+        (harmony.Role.SYSTEM, system),
+        (harmony.Role.DEVELOPER, developer),
+        (harmony.Role.USER, problem),
+    )
+    messages = [harmony.Message.from_role_and_content(*turn) for turn in asked]
+    conversation = harmony.Conversation.from_messages(messages)
+    encoding = _encoding()
+    tokens = encoding.render_conversation_for_completion(conversation, harmony.Role.ASSISTANT)
+    return str(encoding.decode_utf8(tokens))
+
+
+def output(text: str) -> str:
+    """What the model reads of a call's output, from the end of its call to its next message."""
+    import openai_harmony as harmony
+
+    author = harmony.Author.new(harmony.Role.TOOL, "python")
+    said = harmony.Message(author=author, content=[harmony.TextContent(text=text)])
+    message = said.with_channel("analysis").with_recipient("assistant")
+    encoding = _encoding()
+    return f"<|call|>{encoding.decode_utf8(encoding.render(message))}<|start|>assistant"
+
+
+def messages(tokens: Sequence[int]) -> list[Message]:
+    """The messages of a completion, the last one perhaps cut off; none where it holds no header."""
+    import openai_harmony as harmony
+
+    parser = harmony.StreamableParser(_encoding(), harmony.Role.ASSISTANT)
+    try:
+        for token in tokens:
+            parser.process(token)
+    except harmony.HarmonyError:  # a sample that lost the format: what came before counts
+        pass
+    said = [_message(m.channel, m.recipient, m.content[0].text) for m in parser.messages]
+    if rest := parser.current_content:
+        said.append(_message(parser.current_channel, parser.current_recipient, rest))
+    return said
+
+
+def _message(channel: str | None, recipient: str | None, content: str) -> Message:
+    return Message(channel or "", recipient or "", content)
+
+
+@cache
+def _encoding() -> Any:
+    """The tokens' encoding. Without its file or the library there is a `UserError`."""
+    try:
+        import openai_harmony as harmony
+    except ImportError as error:
+        raise UserError(f"gpt-oss needs a library: pip install openai-harmony ({error})") from error
+    try:
+        return harmony.load_harmony_encoding(harmony.HarmonyEncodingName.HARMONY_GPT_OSS)
+    except Exception as error:  # its Rust side raises whatever its network client did
+        raise UserError(
+            "openai-harmony cannot load its vocabulary: put o200k_base.tiktoken into a folder and "
+            f"name the folder in TIKTOKEN_ENCODINGS_BASE ({str(error)[:120]})"
+        ) from error
