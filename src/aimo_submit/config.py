@@ -15,7 +15,7 @@ from aimo_submit.competition import EDITIONS
 from aimo_submit.errors import UserError
 from aimo_submit.vote import RULES
 
-ENGINES = ("transformers", "vllm")
+ENGINES = ("transformers", "vllm", "openai")
 ON_FAILURE = ("prune", "restart")
 
 # name -> (lowest, highest), both included
@@ -95,7 +95,7 @@ class Config:
     def to_toml(self) -> str:
         """The settings as TOML; `read_toml` gives them back."""
         pairs = [(f.name, getattr(self, f.name)) for f in dataclasses.fields(self)]
-        lines = [f"{name} = {_toml(v)}" for name, v in pairs if v is not None and v != {}]
+        lines = [f"{name} = {toml_value(v)}" for name, v in pairs if v is not None and v != {}]
         return "\n".join(lines) + "\n"
 
 
@@ -138,14 +138,16 @@ def _check_type(name: str, value: Any) -> None:
         raise UserError(f"{name} = {value!r}: must be of type {plain}")
 
 
-def _toml(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """The value as TOML writes it."""
     match value:
         case bool():
             return str(value).lower()
         case dict():
-            return "{ " + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items()) + " }"
+            pairs = (f"{toml_value(k)} = {toml_value(v)}" for k, v in value.items())
+            return "{ " + ", ".join(pairs) + " }"
         case list() | tuple():
-            return "[" + ", ".join(map(_toml, value)) + "]"
+            return "[" + ", ".join(map(toml_value, value)) + "]"
         case str():
             escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
             return f'"{escaped}"'
