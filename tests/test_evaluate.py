@@ -12,12 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from aimo_submit.cli import main
 from aimo_submit.config import Config
 from aimo_submit.engines import Engine
 from aimo_submit.engines.scripted import ScriptedEngine, ScriptedSandbox
+from aimo_submit.errors import EngineDied
 from aimo_submit.formats import FORMATS
 from aimo_submit.offline.evaluate import evaluate, problems_at_once, remaining, settings_of
 from aimo_submit.offline.journal import Journal, key_of, read_journal
+from aimo_submit.offline.pool import load_pool
 from aimo_submit.records import Execution, Outcome, Problem, Solution
 from aimo_submit.sandbox import Sandbox
 from aimo_submit.solver import Solver
@@ -134,3 +137,70 @@ def descendants(pid: int) -> set[int]:
     while new := {child for child, parent in parents.items() if parent in found} - found:
         found |= new
     return found - {pid, os.getpid()}
+
+
+@pytest.mark.timeout(300)
+def test_a_pool_grows_by_seeds_and_ends_no_sample_early(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pool = f"{tmp_path}/pool/"
+    sizes = ["--limit", "2", "--samples", "4", "--rounds", "2"]
+
+    def record(*more: str) -> str:
+        assert main(["eval", "tiny", *sizes, "--out", pool, *more]) == 0
+        return capsys.readouterr().err
+
+    told = record("--seeds", "2", "-c", "early_stop=0.1", "-c", "total_time_s=60")
+    assert "early_stop, total_time_s left aside" in told
+    first = load_pool(Path(pool))
+    assert first.present.sum(axis=1).tolist() == [8, 8]
+    assert first.settings["early_stop"] is None
+    assert "4 solved before, 0 to go" in record("--seeds", "2")
+    assert "2 solved before, 2 to go" in record("--seed", "1", "--seeds", "2")
+    assert sorted(path.name for path in Path(pool).glob("*.jsonl")) == [
+        "tiny-0.jsonl",
+        "tiny-1.jsonl",
+    ]
+    assert load_pool(Path(pool)).present.sum(axis=1).tolist() == [12, 12]
+    other = ["--seed", "9", "--samples", "4", "--rounds", "3", "--limit", "1", "--out", pool]
+    assert main(["eval", "tiny", *other]) == 2
+    assert "has rounds = 2, this run has 3" in capsys.readouterr().err
+    assert load_pool(Path(pool)).tokens.shape == (2, 12, 2), "what was refused left nothing behind"
+
+
+def dying(times: int) -> ScriptedEngine:
+    """An engine whose first completions, that many, end in its death."""
+    left = iter(range(times))
+    well = replies(ASK, ANSWER)
+
+    def script(prompt: str, sampling: object) -> str:
+        if next(left, None) is not None:
+            raise EngineDied("out of memory")
+        return well(prompt, sampling)
+
+    return ScriptedEngine(script)
+
+
+@pytest.mark.parametrize("deaths", [1, 2, 4])
+def test_a_problem_under_which_the_engine_dies_is_redone(tmp_path: Path, deaths: int) -> None:
+    config = Config(samples=2)
+    problems = [Problem("a", "first", 42), Problem("b", "second", 42)]
+    with (
+        Journal(tmp_path / "j.jsonl", settings_of(config)) as journal,
+        scripted_solver(config, dying(deaths)) as solver,
+    ):
+        evaluate(solver, remaining(problems, [0], journal), journal)
+    solutions = read_journal(tmp_path / "j.jsonl")[1]
+    assert [(s.problem.id, s.answer) for s in solutions] == [("a", 42), ("b", 42)]
+    assert all(t.answer == 42 for s in solutions for t in s.traces)
+
+
+def test_a_run_without_any_engine_ends_and_records_nothing_false(tmp_path: Path) -> None:
+    config = Config(samples=2)
+    with (
+        Journal(tmp_path / "j.jsonl", settings_of(config)) as journal,
+        scripted_solver(config, dying(1000)) as solver,
+    ):
+        with pytest.raises(EngineDied, match="problem a"):
+            evaluate(solver, [(Problem("a", "first", 42), 0)], journal)
+        assert journal.solutions == []

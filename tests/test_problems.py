@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from aimo_submit.competition import EDITIONS
 from aimo_submit.errors import UserError
 from aimo_submit.offline.problems import load_problems
+from aimo_submit.offline.sets import NAMED
 
 AIMO_1, AIMO_2, ANY = EDITIONS["aimo-1"], EDITIONS["aimo-2"], EDITIONS["any"]
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -88,7 +92,7 @@ def test_a_malformed_set_is_refused_with_row_and_column(
 
 
 def test_an_unknown_set_names_what_there_is() -> None:
-    with pytest.raises(UserError, match="tiny, original"):
+    with pytest.raises(UserError, match="tiny, original, amc, aime, math4, math5"):
         load_problems("nowhere", AIMO_1)
 
 
@@ -99,3 +103,62 @@ def test_the_real_sets_are_read_as_they_are() -> None:
     assert counts["math_test_level5_int.jsonl"] == 721
     assert len(load_problems(str(SHARED / "aimo2_reference.csv"), AIMO_2)) == 10
     assert len(load_problems(str(SHARED / "aimo3_reference.csv"), EDITIONS["aimo-3"])) == 10
+
+
+def upstream(level: int, number: int, boxed: str) -> str:
+    """A row as the full MATH test set has it."""
+    solution = f"First $\\boxed{{0}}$, then so it is $\\boxed{{{boxed}}}$."
+    row = {"problem": f"{level} {number}?", "level": f"Level {level}", "solution": solution}
+    return json.dumps(row) + "\n"
+
+
+def test_the_rule_leaves_of_math_the_integers_of_a_level(tmp_path: Path) -> None:
+    wanted = [upstream(4, k, str(k - 5)) for k in range(754)]
+    others = [
+        *(upstream(5, k, str(k)) for k in range(721)),
+        *(upstream(4, 1000, boxed) for boxed in ("\\frac{1}{2}", "x^{2}", "1,000", "2.0", "")),
+        *(upstream(3, k, str(k)) for k in range(10)),
+        json.dumps({"problem": "none?", "level": "Level ?", "solution": "no box"}) + "\n",
+    ]
+    file = write(tmp_path / "test.jsonl", "".join([*others, *wanted]))
+    problems = load_problems(f"math4={file}", ANY)
+    assert [p.answer for p in problems] == [k - 5 for k in range(754)]
+    assert all(p.text.startswith("4 ") for p in problems)
+    assert len(load_problems(f"math5={file}", ANY)) == 721
+
+
+def test_a_named_set_of_another_size_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path / "amc.jsonl", '{"problem": "x?", "answer": 1}\n' * 3)
+    message = "3 problems, but the set has 83; take it from AI-MO/aimo-validation-amc, or name"
+    with pytest.raises(UserError, match=message):
+        load_problems(f"amc={file}", ANY)
+    assert len(load_problems(file, ANY)) == 3
+
+
+def test_a_named_set_of_its_size_is_taken_from_its_file(tmp_path: Path) -> None:
+    for name, named in NAMED.items():
+        if named.level is None:
+            rows = "".join(f'{{"problem": "{k}?", "answer": {k}.0}}\n' for k in range(named.count))
+            file = write(tmp_path / f"{name}.jsonl", rows)
+            assert len(load_problems(f"{name}={file}", ANY)) == named.count
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the real problem sets are not beside the project")
+def test_the_winners_math_sets_are_what_the_rule_leaves() -> None:
+    for level in (4, 5):
+        problems = load_problems(f"math{level}={SHARED}/math_test_level{level}_int.jsonl", ANY)
+        assert len(problems) == NAMED[f"math{level}"].count
+
+
+def test_without_the_hub_one_line_says_how_to_go_on() -> None:
+    code = """
+import os, sys
+os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
+from aimo_submit.cli import main
+sys.exit(main(["eval", "aime"]))
+"""
+    pytest.importorskip("datasets")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "cannot load AI-MO/aimo-validation-aime from the hub" in done.stderr
+    assert "NAME=FILE" in done.stderr

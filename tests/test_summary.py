@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
+from rich.console import Console
 
 from aimo_submit.config import Config
-from aimo_submit.offline.summary import summarise
+from aimo_submit.offline.summary import seeds_table, submission, summarise
 from aimo_submit.records import Problem, Solution, Status, Trace, Vote
 from tests.scripted import ANSWER, ASK, replies, run_of, solved
 
@@ -65,3 +68,38 @@ def test_time_in_engine_sandbox_and_idle_adds_up_to_the_samples_lifetime() -> No
     assert summary.sandbox_s == pytest.approx(0.4)
     assert summary.second_round == 1.0
     assert summary.endings == {"answered": 2}
+
+
+def test_one_submission_varies_by_its_problems_and_by_its_seed() -> None:
+    # Half of the problems are always right, half are right in every second run.
+    runs = [
+        solution(f"{kind}{k}", [1 if kind == "sure" or (seed + k) % 2 else 2], seed)
+        for seed in range(4)
+        for kind in ("sure", "even")
+        for k in range(20)
+    ]
+    expected = submission(runs, problems=50)
+    assert expected
+    assert expected.mean == pytest.approx(50 * 0.75)
+    assert expected.deviation == pytest.approx((50 * 0.75 * 0.25) ** 0.5)
+    assert expected.over_seeds == pytest.approx((50 * (0 + 1 / 3) / 2) ** 0.5)
+    once = submission([s for s in runs if s.seed == 0])
+    assert once
+    assert once.over_seeds is None
+    assert submission([]) is None
+
+
+def test_the_runs_are_shown_one_by_one_with_their_deviation() -> None:
+    firsts = [[1, 1], [1, 2], [2, 2]]
+    runs = [
+        solution(name, [first], seed)
+        for seed, answers in enumerate(firsts)
+        for name, first in zip("ab", answers, strict=True)
+    ]
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(seeds_table([*runs, solution("a", [1], 3)]))
+    shown = console.export_text()
+    assert "1.0 ± 1.0 of 2 over 3 seed(s)" in shown
+    assert "1 (unfinished)" in shown
+    assert "one submission of 50 such problems:" in shown
+    assert seeds_table(runs[:2]) is None, "one run has no deviation"

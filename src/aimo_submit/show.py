@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -19,12 +18,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.rule import Rule
-from rich.table import Table
 from rich.text import Text
 
-from aimo_submit.offline.summary import Accuracy, Summary
 from aimo_submit.records import Problem, Round, Solution, Status, Trace
-from aimo_submit.sandbox.trial import Promise
 
 _MARKS = {True: "[green]right[/]", False: "[red]wrong[/]", None: ""}
 
@@ -125,64 +121,3 @@ def _ran(turn: Round) -> str:
     output = (execution.output.strip().splitlines() if execution else [])[-1:]
     last = code[-1] if code else ""
     return f"runs [cyan]{escape(last[:60])}[/] -> {escape(' '.join(output)[:60])}"
-
-
-def summary_table(summary: Summary) -> Table:
-    """The summary of a run, a row a figure."""
-    table = Table(show_header=False, box=None)
-    rows = [
-        ("problems", f"{summary.problems} x {summary.seeds} seed(s), N = {summary.samples}"),
-        ("pass@1", _accuracy(summary.pass_1)),
-        (f"maj@{summary.samples}", _accuracy(summary.maj_n)),
-        ("second round", f"{summary.second_round:.1%} of the answered samples ran code again"),
-        ("tokens", f"{summary.tokens:,}"),
-        ("seconds", f"{summary.seconds:,.1f}, summed over problems"),
-        ("sample time", _shares(summary)),
-        *((f"  {n}", ending) for ending, n in _endings(summary)),
-    ]
-    for name, value in rows:
-        table.add_row(name, value)
-    return table
-
-
-def _endings(summary: Summary) -> list[tuple[str, int]]:
-    return [(escape(ending), n) for ending, n in summary.endings.items()]
-
-
-def _accuracy(accuracy: Accuracy | None) -> str:
-    if accuracy is None:
-        return "unknown: the problems have no gold answers"
-    low, high = accuracy.interval
-    spread = "" if accuracy.over_seeds is None else f", {accuracy.over_seeds:.1%} from seed to seed"
-    return f"[bold]{accuracy.mean:.1%}[/] (95% over problems {low:.1%} to {high:.1%}{spread})"
-
-
-def _shares(summary: Summary) -> str:
-    parts = {
-        "in the engine": summary.engine_s,
-        "in the sandbox": summary.sandbox_s,
-        "idle": summary.idle_s,
-    }
-    total = sum(parts.values()) or 1.0
-    return ", ".join(f"{seconds / total:.0%} {name}" for name, seconds in parts.items())
-
-
-def layers_table(layers: Sequence[Sequence[str]]) -> Table:
-    """The layers of isolation around a block: name, "on" or "off", what it does or why not."""
-    table = Table(title="Layers around model-written code", title_justify="left")
-    for column in ("layer", "", "what it does, or why it is off"):
-        table.add_column(column)
-    for name, state, detail in layers:
-        table.add_row(name, f"[{'green' if state == 'on' else 'yellow'}]{state}[/]", escape(detail))
-    return table
-
-
-def promises_table(promises: Sequence[Promise]) -> Table:
-    """What no block can do here, as a block has tried."""
-    table = Table(title="What holds, as tried by a block", title_justify="left")
-    table.add_column("promise")
-    table.add_column("")
-    for promise in promises:
-        mark = "[green]holds[/]" if promise.holds else "[red]does NOT hold[/]"
-        table.add_row(promise.text, mark)
-    return table

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 from aimo_submit.config import Config
-from aimo_submit.offline.journal import Journal, key_of
+from aimo_submit.errors import EngineDied
+from aimo_submit.offline.journal import Journal, Key, key_of
+from aimo_submit.offline.samples import ended
 from aimo_submit.records import Problem, Solution
-from aimo_submit.solver import Solver
+from aimo_submit.solver import died
 
 # Samples in flight that keep an engine's batch full. Measured on the CPU: docs/LOG.md.
 FULL_BATCH = 64
 
+# How often a problem under which the engine dies is begun anew.
+REDONE = 2
+
 Job = tuple[Problem, int]  # a problem and the seed to solve it with
+
+
+class Solving(Protocol):
+    """What solves problems: a solver in this process, or actors on a cluster."""
+
+    def submit(self, problem: Problem, seed: int) -> Future[Solution]:
+        """The solution to come."""
+        ...
 
 
 def settings_of(config: Config) -> dict[str, Any]:
@@ -27,14 +42,13 @@ def settings_of(config: Config) -> dict[str, Any]:
     return settings
 
 
-def remaining(problems: Sequence[Problem], seeds: Sequence[int], journal: Journal) -> list[Job]:
-    """What the journal does not hold yet, seed by seed."""
-    done = {key_of(s.problem, s.seed) for s in journal.solutions}
+def remaining(problems: Sequence[Problem], seeds: Sequence[int], done: Container[Key]) -> list[Job]:
+    """What has not been done yet, seed by seed."""
     return [(p, seed) for seed in seeds for p in problems if key_of(p, seed) not in done]
 
 
 def evaluate(
-    solver: Solver,
+    solver: Solving,
     jobs: Iterable[Job],
     journal: Journal,
     *,
@@ -43,23 +57,35 @@ def evaluate(
 ) -> None:
     """Solves the jobs, `at_once` of them together; each is on disk before another begins.
 
-    Raises what made the engine impossible to start again; what was solved stays in the journal.
+    A problem under which the engine died is redone; `EngineDied` where none of its samples ever
+    ends, as then no engine can be had. What was solved stays in the journal.
     """
-    queue = iter(jobs)
+    queue, lost = iter(jobs), Counter[Job]()
     running = {solver.submit(*job) for job in islice(queue, at_once)}
     try:
         while running:
-            done, running = concurrent.futures.wait(
-                running, return_when=concurrent.futures.FIRST_COMPLETED
-            )
-            for future in done:
-                solution = future.result()
+            done, running = concurrent.futures.wait(running, return_when=FIRST_COMPLETED)
+            for solution in (future.result() for future in done):
+                job = solution.problem, solution.seed
+                if _is_lost(solution, lost[job]):
+                    lost[job] += 1
+                    running.add(solver.submit(*job))
+                    continue
                 journal.append(solution)
                 report(solution)
                 running |= {solver.submit(*job) for job in islice(queue, 1)}
     finally:
         for future in running:
             future.cancel()
+
+
+def _is_lost(solution: Solution, before: int) -> bool:
+    """Whether the engine took the samples along, and they may fare better if begun anew."""
+    if not died(solution.traces):
+        return False
+    if before == REDONE and not any(ended(t.status, t.reason) for t in solution.traces):
+        raise EngineDied(f"problem {solution.problem.id}: {solution.reason}")
+    return before < REDONE
 
 
 def problems_at_once(config: Config) -> int:

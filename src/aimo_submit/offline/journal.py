@@ -9,7 +9,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -19,6 +21,11 @@ from aimo_submit.records import Problem, Solution, from_json, to_json
 
 Key = tuple[str, str, int]  # problem id, its text, seed
 
+_DECODER = json.JSONDecoder()
+# Nothing that a model writes can look like these: within a JSON string the quotes are escaped.
+_PROBLEM, _SEED = '{"problem":', '],"seed":'
+_TOKENS = re.compile(rb'"tokens":\[([\d,]*)\]')
+
 
 def key_of(problem: Problem, seed: int) -> Key:
     """What a journal knows an entry by."""
@@ -26,14 +33,15 @@ def key_of(problem: Problem, seed: int) -> Key:
 
 
 class Journal:
-    """The solutions of a run so far, in `solutions`; `append` makes one more durable.
+    """What a run has solved so far: `keys`, and read from the file `solutions`.
 
-    One process at a time may hold it. Opening it with other settings than those it was recorded
-    with is a `UserError`.
+    `append` makes one more durable. One process at a time may hold a journal. Opening it with other
+    settings than those it was recorded with is a `UserError`.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         self.path = path
+        self.keys: set[Key] = set()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("a+b")
@@ -42,12 +50,7 @@ class Journal:
                 f"cannot write {path}: {error.strerror}; choose another --out"
             ) from error
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            header, self.solutions = _read(path, self._whole())
-            if header is None:
-                write_line(self._file, {"settings": dict(settings)})
-            else:
-                _check(path, header, settings)
+            self._open(settings)
         except BlockingIOError as error:
             self._file.close()
             raise UserError(
@@ -56,6 +59,21 @@ class Journal:
         except BaseException:
             self._file.close()
             raise
+
+    def _open(self, settings: Mapping[str, Any]) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        recorded, whole = None, 0
+        for at, line in _whole_lines(self.path):
+            if recorded is None:
+                recorded = _header(self.path, line)
+            else:
+                self.keys.add(key_in(self.path, line))
+            whole = at + len(line)
+        if recorded is not None:
+            _check(self.path, recorded, settings)
+        self._file.truncate(whole)  # what a kill left behind
+        if recorded is None:
+            write_line(self._file, {"settings": dict(settings)})
 
     def __enter__(self) -> Journal:
         return self
@@ -68,19 +86,18 @@ class Journal:
     ) -> None:
         self._file.close()
 
+    def __contains__(self, key: object) -> bool:
+        return key in self.keys
+
+    @property
+    def solutions(self) -> list[Solution]:
+        """All that was solved, with every sample: of a large run, gigabytes."""
+        return read_journal(self.path)[1]
+
     def append(self, solution: Solution) -> None:
         """Writes the solution; when this returns, a power cut cannot lose it."""
         write_line(self._file, to_json(solution))
-        self.solutions.append(solution)
-
-    def _whole(self) -> bytes:
-        """The journal's whole lines; what a kill left behind them is cut off."""
-        self._file.seek(0)
-        content = self._file.read()
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):
-            self._file.truncate(len(whole))
-        return whole
+        self.keys.add(key_of(solution.problem, solution.seed))
 
 
 def write_line(file: BinaryIO, entry: Mapping[str, Any]) -> None:
@@ -92,27 +109,71 @@ def write_line(file: BinaryIO, entry: Mapping[str, Any]) -> None:
 
 def read_journal(path: Path) -> tuple[Mapping[str, Any], list[Solution]]:
     """The settings and the solutions of a journal that may still be growing."""
+    settings = settings_in(path)
     try:
-        content = path.read_bytes()
+        return settings, [from_json(Solution, json.loads(line)) for _, line in lines_of(path)]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _foreign(path, error) from error
+
+
+def settings_in(path: Path) -> Mapping[str, Any]:
+    """The settings that a journal was recorded with; reads its first line only."""
+    try:
+        _, first = next(_whole_lines(path), (0, b""))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
-    header, solutions = _read(path, content[: content.rfind(b"\n") + 1])
-    if header is None:
+    if not first:
         raise UserError(f"{path} is empty: nothing has been recorded yet")
-    return header, solutions
+    return _header(path, first)
 
 
-def _read(path: Path, content: bytes) -> tuple[Mapping[str, Any] | None, list[Solution]]:
-    lines = content.splitlines()
-    if not lines:
-        return None, []
+def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a journal that hold a solution, each with the place where it begins."""
+    return islice(_whole_lines(path), 1, None)
+
+
+def counted(line: bytes) -> Any:
+    """A line's solution as JSON with its token lists replaced by their lengths: much quicker."""
+    return json.loads(_TOKENS.sub(_length, line))
+
+
+def _length(tokens: re.Match[bytes]) -> bytes:
+    return b'"tokens":%d' % (tokens[1].count(b",") + 1 if tokens[1] else 0)
+
+
+def key_in(path: Path, line: bytes) -> Key:
+    """Whose solution a line of that journal holds, without parsing the samples in between."""
+    text = line.decode(errors="replace")
     try:
-        header = json.loads(lines[0])["settings"]
-        return header, [from_json(Solution, json.loads(line)) for line in lines[1:]]
+        problem, _ = _DECODER.raw_decode(text, len(_PROBLEM) if text.startswith(_PROBLEM) else 0)
+        seed, _ = _DECODER.raw_decode(text, text.rindex(_SEED) + len(_SEED))
+        return problem["id"], problem["text"], int(seed)
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} is not a journal of this kit ({error}); choose another --out"
-        ) from error
+        raise _foreign(path, error) from error
+
+
+def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines that were written to their end, each with the place where it begins."""
+    at = 0
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                yield at, line
+            at += len(line)
+
+
+def _header(path: Path, line: bytes) -> Mapping[str, Any]:
+    try:
+        settings = json.loads(line)["settings"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _foreign(path, error) from error
+    if not isinstance(settings, dict):
+        raise _foreign(path, "no settings in its first line")
+    return settings
+
+
+def _foreign(path: Path, error: object) -> UserError:
+    return UserError(f"{path} is not a journal of this kit ({error}); choose another --out")
 
 
 def _check(path: Path, recorded: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

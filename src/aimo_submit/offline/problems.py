@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from importlib import resources
@@ -11,6 +12,7 @@ from typing import Any
 
 from aimo_submit.competition import Edition
 from aimo_submit.errors import UserError
+from aimo_submit.offline.sets import NAMED, Row
 from aimo_submit.records import Problem
 
 # name -> file in aimo_submit/data
@@ -21,16 +23,19 @@ ID_COLUMNS = ("id", "problem_id", "unique_id", "ID")
 TEXT_COLUMNS = ("problem", "question", "Problem", "Question")
 ANSWER_COLUMNS = ("answer", "expected_answer", "Answer", "gold")
 
-Row = tuple[str, Mapping[str, Any]]  # where the row stands, and its columns
-
 
 def load_problems(source: str, edition: Edition) -> list[Problem]:
-    """The problems of a bundled set, a file (.csv, .jsonl, .parquet) or a set of the hub.
+    """The problems of a bundled or named set, a file (.csv, .jsonl, .parquet) or a set of the hub.
 
-    Gold answers are brought under the edition's rule. Whatever is malformed is a `UserError`
-    that names row and column.
+    `NAME=FILE` takes a named set from a file instead of the hub. Gold answers are brought under
+    the edition's rule. Whatever is malformed is a `UserError` that names row and column.
     """
-    problems = [_problem(where, row, edition) for where, row in _rows(source)]
+    name, _, file = source.partition("=")
+    named = NAMED.get(name)
+    rows = named.chosen(rows_of(file or named.hub)) if named else rows_of(source)
+    problems = [_problem(where, row, edition) for where, row in rows]
+    if named:
+        named.check(source, len(problems))
     if not problems:
         raise UserError(f"{source}: there are no problems in it")
     seen: dict[str, int] = {}
@@ -42,7 +47,8 @@ def load_problems(source: str, edition: Edition) -> list[Problem]:
     return problems
 
 
-def _rows(source: str) -> Iterator[Row]:
+def rows_of(source: str) -> Iterator[Row]:
+    """The rows of a bundled set, a file or a set of the hub, each with where it stands."""
     if source in BUNDLED:
         file = resources.files("aimo_submit") / "data" / BUNDLED[source]
         return _jsonl(source, file.read_text(encoding="utf-8").splitlines())
@@ -52,8 +58,8 @@ def _rows(source: str) -> Iterator[Row]:
     if "/" in source and not path.suffix and not source.startswith((".", "/")):
         return _hub(source)
     raise UserError(
-        f"no problem set {source!r}: give one of {', '.join(BUNDLED)}, a .csv, .jsonl or .parquet "
-        "file, or a set of the hub such as AI-MO/aimo-validation-aime"
+        f"no problem set {source!r}: give one of {', '.join((*BUNDLED, *NAMED))}, a .csv, .jsonl "
+        "or .parquet file, or a set of the hub such as AI-MO/aimo-validation-aime"
     )
 
 
@@ -98,12 +104,13 @@ def _hub(name: str) -> Iterator[Row]:
         from datasets import load_dataset
     except ImportError as error:
         raise UserError("sets of the hub need: pip install 'aimo-submit[data]'") from error
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # it tells every retry twice
     try:
         rows = load_dataset(name, split="train")
     except Exception as error:  # the hub's client raises a dozen kinds; all mean the same to a user
         raise UserError(
             f"cannot load {name} from the hub ({type(error).__name__}); check the name and the "
-            "network, or download it and give the file"
+            "network, or download it and give the file (of a named set as NAME=FILE)"
         ) from error
     return _numbered(name, rows)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.table import Table
 
 from aimo_submit.records import Solution, Status, Trace
 
@@ -65,6 +66,75 @@ def summarise(solutions: Sequence[Solution]) -> Summary:
         idle_s=max(0.0, lifetime - engine_s - sandbox_s),
         second_round=_second_round(traces),
         endings=dict(Counter(_ending(trace) for trace in traces).most_common()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What one run over a set of such problems would score, in problems, with its deviation.
+
+    `over_seeds`: the part of the deviation that comes from sampling; the rest is which problems
+    the set has. None with one seed.
+    """
+
+    problems: int
+    mean: float
+    deviation: float
+    over_seeds: float | None
+
+
+def submission(solutions: Sequence[Solution], problems: int = 50) -> Submission | None:
+    """What a submission with so many problems would score; None where nothing is graded."""
+    by_problem: dict[str, list[float]] = defaultdict(list)
+    for s in solutions:
+        if s.correct is not None:
+            by_problem[s.problem.id].append(float(s.correct))
+    if not by_problem:
+        return None
+    mean = float(np.mean([np.mean(scores) for scores in by_problem.values()]))
+    within = [np.var(scores, ddof=1) for scores in by_problem.values() if len(scores) > 1]
+    chance = float(np.sqrt(problems * np.mean(within))) if within else None
+    return Submission(
+        problems, problems * mean, float(np.sqrt(problems * mean * (1 - mean))), chance
+    )
+
+
+def seeds_table(solutions: Sequence[Solution], problems: int = 50) -> Table | None:
+    """Each seed's run, their mean and deviation, and what that means for one submission."""
+    expected = submission(solutions, problems)
+    by_seed: dict[int, list[Solution]] = defaultdict(list)
+    for s in solutions:
+        if s.correct is not None:
+            by_seed[s.seed].append(s)
+    if expected is None or len(by_seed) < 2:
+        return None
+    most = max(map(len, by_seed.values()))
+    table = Table("seed", "problems", "right", "pass@1", "maj", title="run by run")
+    for seed, own in sorted(by_seed.items()):
+        right = sum(bool(s.correct) for s in own)
+        pass_1 = float(np.mean([_share_right(s) for s in own]))
+        note = "" if len(own) == most else " (unfinished)"
+        table.add_row(
+            str(seed), f"{len(own)}{note}", str(right), f"{pass_1:.1%}", f"{right / len(own):.1%}"
+        )
+    whole = [own for own in by_seed.values() if len(own) == most]
+    table.caption = f"{_mean_sd(whole)}\n{_expectation(expected)}"
+    return table
+
+
+def _mean_sd(runs: Sequence[Sequence[Solution]]) -> str:
+    scores = [sum(bool(s.correct) for s in own) for own in runs]
+    spread = f" ± {np.std(scores, ddof=1):.1f}" if len(scores) > 1 else ""
+    return f"{np.mean(scores):.1f}{spread} of {len(runs[0])} over {len(scores)} seed(s)"
+
+
+def _expectation(expected: Submission) -> str:
+    chance = (
+        "" if expected.over_seeds is None else f", of which ± {expected.over_seeds:.1f} by seed"
+    )
+    return (
+        f"one submission of {expected.problems} such problems: {expected.mean:.1f} "
+        f"± {expected.deviation:.1f}{chance}"
     )
 
 
