@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import csv
-import heapq
 import json
 import math
 import random
@@ -28,7 +27,6 @@ from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,11 +41,11 @@ from aimo_submit.engines.scripted import ScriptedEngine, ScriptedSandbox, StepTi
 from aimo_submit.errors import UserError
 from aimo_submit.formats import FORMATS
 from aimo_submit.offline.journal import read_journal
+from aimo_submit.offline.play import Played, Policy, Samples, play
 from aimo_submit.pacing import Effort, Pacing
 from aimo_submit.records import Execution, Outcome
 from aimo_submit.run import Run, seed_of
 from aimo_submit.solver import solve
-from aimo_submit.vote import majority
 
 PROBLEMS = 50
 N = 48
@@ -124,14 +122,6 @@ def cast(boxed: str, gold: str) -> int | None:
 
 
 # --- policies
-
-
-class Policy(Protocol):
-    """What decides over a problem's time; `Budget` is one."""
-
-    def begin(self) -> Allotment: ...
-
-    def end(self, effort: Effort) -> object: ...
 
 
 @dataclass
@@ -243,72 +233,26 @@ POLICIES: dict[str, Callable[[float, Callable[[], float]], Policy]] = {
 }
 
 
-# --- the shortcut: one problem, from one sample's end to the next
+# --- one problem: each sample a single round
 
 
-@dataclass(frozen=True, slots=True)
-class Played:
-    """What a problem came to."""
-
-    answer: int | None
-    effort: Effort
-    tokens: float
-
-
-def play(problem: Recorded, allotment: Allotment) -> Played:
-    """The problem under the allotment, as `solver.solve` would go about it."""
-    if allotment.deadline_s <= 0:
-        return Played(None, Effort(0.0, 0, [], []), 0.0)
-    running = [(problem.tokens[k], k) for k in range(allotment.width)]
-    heapq.heapify(running)
-    started, position, seconds, decoded = allotment.width, 0, 0.0, 0.0
-    begun = [0.0] * started
-    tally, order, ended = Tally(), [], []
-    while running:
-        end = running[0][0]
-        pace, steps = MACHINE(len(running)), end - position
-        if seconds + steps * pace >= allotment.deadline_s:
-            decoded += (allotment.deadline_s - seconds) / pace * len(running)
-            seconds = allotment.deadline_s
-            break
-        seconds, position = seconds + steps * pace, end
-        decoded += steps * len(running)
-        while running and running[0][0] == end:
-            k = heapq.heappop(running)[1]
-            tally.add(problem.answers[k])
-            order.append(k)
-            ended.append((problem.tokens[k] - 1.0, seconds - begun[k]))  # a turn's end has no text
-        if allotment.settles(tally, len(running)):
-            break
-        while allotment.may_start(seconds, len(running), started):
-            heapq.heappush(running, (position + problem.tokens[started], started))
-            begun.append(seconds)
-            started += 1
-    cut_s = [seconds if k < allotment.width else 0.0 for _, k in running]
-    return Played(
-        winner(problem, tally, order),
-        Effort(seconds, allotment.width, ended, cut_s, tally.lead - tally.rival),
-        decoded,
-    )
+def played_out(problem: Recorded, allotment: Allotment) -> Played:
+    """The problem under the allotment, each sample a single round."""
+    rounds = Samples(problem.answers, [(n,) for n in problem.tokens], [()] * len(problem.tokens))
+    played = play(rounds, allotment, MACHINE)
+    ended = [(n - 1.0, life) for n, life in played.effort.ended]  # a turn's end has no text
+    return replace(played, effort=replace(played.effort, ended=ended))
 
 
 def recall(problem: Recorded, allotment: Allotment) -> Played:
-    """`play`, from memory where the deadline made no difference."""
+    """`played_out`, from memory where the deadline made no difference."""
     if allotment.samples > allotment.width:
-        return play(problem, allotment)  # a start depends on the deadline
+        return played_out(problem, allotment)  # a start depends on the deadline
     key = replace(allotment, deadline_s=math.inf)
     if key not in problem.played:
-        problem.played[key] = play(problem, key)
+        problem.played[key] = played_out(problem, key)
     whole = problem.played[key]
-    return whole if whole.effort.seconds < allotment.deadline_s else play(problem, allotment)
-
-
-def winner(problem: Recorded, tally: Tally, order: Sequence[int]) -> int | None:
-    """The vote's first answer; only a tie needs the vote itself."""
-    if tally.lead > tally.rival:
-        return tally.leader
-    votes = majority([Trace(k, answer=problem.answers[k]) for k in order])
-    return votes[0].answer if votes else None
+    return whole if whole.effort.seconds < allotment.deadline_s else played_out(problem, allotment)
 
 
 # --- runs
@@ -475,7 +419,7 @@ def saving(problems: Sequence[Recorded], at_once: int, eps: float) -> Saving:
 
 def figures(problems: Sequence[Recorded], allotment: Allotment) -> NDArray[np.float64]:
     """Right answers, tokens and seconds of all the problems together."""
-    played = [play(problem, allotment) for problem in problems]
+    played = [played_out(problem, allotment) for problem in problems]
     rows = [(float(p.answer == RIGHT), p.tokens, p.effort.seconds) for p in played]
     return np.array(rows).sum(axis=0)
 

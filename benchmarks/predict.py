@@ -1,0 +1,164 @@
+"""What a pool and a profile foresee, against what happens: three settings on fresh seeds.
+
+    python benchmarks/predict.py --pool pool/ --profile here.toml [--limit 40] [--seeds 2]
+
+The pool's own problems are solved again with the engine that is named, one after the other, with
+seeds that the pool does not hold. Foreseen are the accuracy on these very problems, with a 90%
+interval for all settings together (the pool's samples and the new ones both vary), and the time
+to within 15%. The profile must be this machine's: `aimo-submit profile --out here.toml`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from aimo_submit import Problem, config_for, start_solver
+from aimo_submit.cards import Card
+from aimo_submit.config import Config
+from aimo_submit.errors import UserError
+from aimo_submit.offline.advice import RECORDED
+from aimo_submit.offline.choosing import usable
+from aimo_submit.offline.compare import parsed
+from aimo_submit.offline.intervals import Z, jackknife
+from aimo_submit.offline.journal import read_journal
+from aimo_submit.offline.outlook import Setting, Study, Way
+from aimo_submit.offline.pool import Pool, load_pool
+from aimo_submit.offline.samples import journals_of
+from aimo_submit.offline.throughput import load_profile
+
+SETTINGS = ("samples=4,rounds=2", "samples=16,rounds=4", "samples=32,rounds=3")
+WITHIN = 0.15
+
+out, notes = Console(), Console(stderr=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What a run over all the pool's problems should come to."""
+
+    accuracy: float
+    half: float  # of the interval
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the runs came to."""
+
+    accuracy: float
+    seconds: float  # of one
+
+
+def setting_of(given: Mapping[str, Any], pool: Pool) -> Setting:
+    """The setting as it is foreseen."""
+    eps = given.get("early_stop")
+    way = Way.EVERY if eps is None else Way.STOPPED
+    samples, rounds = given["samples"], given.get("rounds", pool.tokens.shape[2])
+    return Setting(samples, rounds, way, eps, given.get("vote", "majority"))
+
+
+def foreseen(study: Study, setting: Setting, runs: int, together: int) -> Foreseen:
+    """The accuracy and time of that many runs over all problems."""
+    outlook = study.outlook(setting)
+    stopped = setting.early_stop if setting.way is Way.STOPPED else None
+    seconds = study.replayed(setting.samples, stopped).seconds[:, setting.rounds - 1]
+    sure = np.clip(outlook.scores, 0, 1)
+    luck = (sure * (1 - sure)).sum() / len(sure) ** 2 / runs
+    error = float(np.nan_to_num(jackknife(study.pool, setting.samples, setting.rounds)))
+    z = NormalDist().inv_cdf(1 - 0.05 / together) if together > 1 else Z
+    half = z * float(np.sqrt(luck + error**2))
+    return Foreseen(outlook.accuracy, half, float(seconds.mean()) * len(sure))
+
+
+def seen(config: Config, card: Card, problems: Sequence[Problem], seeds: Sequence[int]) -> Seen:
+    """The problems solved one after the other, from each seed."""
+    seconds, right = 0.0, 0
+    with start_solver(config, card) as solver:
+        solver.submit(problems[0], seeds[0] + len(seeds)).result()  # the first one warms up
+        for seed in seeds:
+            for problem in track(problems, f"{config.samples} x {config.rounds}", console=notes):
+                solution = solver.submit(problem, seed).result()
+                seconds += solution.seconds
+                right += bool(solution.correct)
+    return Seen(right / len(problems) / len(seeds), seconds / len(seeds))
+
+
+def problems_of(path: Path) -> list[Problem]:
+    """The pool's problems, in its order."""
+    found = {s.problem.id: s.problem for f in journals_of(path) for s in read_journal(f)[1]}
+    pool = usable(load_pool(path))
+    return [found[name] for name in pool.problems]
+
+
+def main() -> int:
+    """The exit code: 0 all as foreseen, 1 not, 2 misuse."""
+    args = _parser().parse_args()
+    try:
+        return int(not check(args))
+    except UserError as error:
+        print(f"predict: {error}", file=sys.stderr)
+        return 2
+
+
+def check(args: argparse.Namespace) -> bool:
+    """Foresees, runs and compares; whether all is as foreseen."""
+    pool = usable(load_pool(args.pool))
+    problems = problems_of(args.pool)[: args.limit]
+    pool = first(pool, len(problems))
+    study = Study(pool, load_profile(args.profile, str(pool.settings["model"])), 1e9, 50)
+    seeds = range(int(pool.seed.max()) + 1, int(pool.seed.max()) + 1 + args.seeds)
+    table = Table("setting", "right: foreseen", "seen", "time: foreseen", "seen", "off", "holds")
+    good = True
+    for text in args.settings:
+        given = parsed(text)
+        setting = setting_of(given, pool)
+        before = foreseen(study, setting, args.seeds, len(args.settings))
+        recorded = {name: pool.settings[name] for name in RECORDED if name in pool.settings}
+        config, card = config_for({**recorded, **given, "rounds": setting.rounds})
+        after = seen(config, card, problems, seeds)
+        off = after.seconds / before.seconds - 1
+        holds = abs(after.accuracy - before.accuracy) <= before.half + 1e-9 and abs(off) <= WITHIN
+        good &= holds
+        table.add_row(
+            str(setting), f"{before.accuracy:.1%} ±{before.half:.1%}", f"{after.accuracy:.1%}",
+            f"{before.seconds:.1f} s", f"{after.seconds:.1f} s", f"{off:+.1%}",
+            "yes" if holds else "no",
+        )  # fmt: skip
+    out.print(table)
+    return good
+
+
+def first(pool: Pool, problems: int) -> Pool:
+    """The pool's first problems only."""
+    parts: dict[str, Any] = {
+        f.name: getattr(pool, f.name)[:problems]
+        for f in dataclasses.fields(pool)
+        if f.name != "settings"
+    }
+    return dataclasses.replace(pool, **parts)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--pool", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--profile", required=True, metavar="FILE", help="of this machine")
+    parser.add_argument("--limit", type=int, metavar="K", help="the pool's first K problems only")
+    parser.add_argument("--seeds", type=int, default=1, metavar="K", help="fresh runs of each (1)")
+    parser.add_argument("--settings", nargs="+", default=list(SETTINGS), metavar="NAME=VALUE,...")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

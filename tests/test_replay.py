@@ -1,0 +1,230 @@
+"""Recorded samples played again: the same seconds as the real loop, however they are stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aimo_submit.budget import Allotment, decided, effort_of, pooled
+from aimo_submit.config import Config
+from aimo_submit.engines.scripted import StepTime, simulate
+from aimo_submit.offline import rules
+from aimo_submit.offline.outlook import Games, Setting, Study
+from aimo_submit.offline.play import Played, Samples, play
+from aimo_submit.offline.pool import Pool
+from aimo_submit.offline.replay import Draws, draw, replay
+from aimo_submit.offline.throughput import Profile
+from aimo_submit.records import Execution, Outcome, Problem, Solution, Trace
+from aimo_submit.run import seed_of
+from aimo_submit.solver import solve
+from aimo_submit.vote import RULES
+from benchmarks.tune import MACHINE, chances, simulated
+from tests.scripted import run_of
+
+ROOMY = dataclasses.replace(MACHINE, prefill_s=0.0)
+PACE = StepTime(0.045, 0.0035)
+
+
+def a_pool(problems: int = 12, samples: int = 16, rounds: int = 4, seed: int = 0) -> Pool:
+    """A simulated pool."""
+    rng = np.random.default_rng(seed)
+    return simulated(chances(problems, rng), samples, rounds, rng)
+
+
+def of_lengths(*lengths: int) -> Pool:
+    """A pool of one problem whose samples end after a round of that length, all alike."""
+    pool = a_pool(1, len(lengths), 1)
+    pool.tokens[0, :, 0], pool.answer[0], pool.answered[0] = lengths, 0, 0
+    pool.prompt_tokens[0] = 0
+    return pool
+
+
+def seconds_of(pool: Pool, profile: Profile = ROOMY, eps: float | None = None) -> float:
+    """What all samples of the pool's first problem take at full depth."""
+    depths = np.array([pool.tokens.shape[2]])
+    samples = pool.answer.shape[1]
+    return float(replay(pool, profile, draw(pool, 1), samples, depths, eps).seconds[0, 0])
+
+
+def test_the_batch_grows_quicker_as_samples_end() -> None:
+    one, two, three = (ROOMY.step_s(b) for b in (1, 2, 3))
+    found = seconds_of(of_lengths(100, 250, 300))
+    assert found == pytest.approx(100 * three + 150 * two + 50 * one)
+    assert found == pytest.approx(ROOMY.batch_s((100, 250, 300)))
+
+
+def test_a_sample_whose_code_runs_does_not_slow_the_others() -> None:
+    pool = a_pool(1, 2, 2)
+    pool.answered[0], pool.answer[0], pool.prompt_tokens[0] = 1, 0, 0
+    pool.tokens[0] = [[10, 10], [400, 0]]
+    pool.sandbox_s[0] = [[5.0, 0.0], [0.0, 0.0]]
+    one, two = ROOMY.step_s(1), ROOMY.step_s(2)
+    alone = 5.0 / one  # tokens of the longer sample while the code ran
+    expected = 10 * two + 5.0 + 10 * two + (400 - 20 - alone) * one
+    assert seconds_of(pool) == pytest.approx(expected)
+
+
+def test_what_the_cache_cannot_hold_waits() -> None:
+    pool = of_lengths(100, 100, 100, 100)
+    tight = dataclasses.replace(ROOMY, kv_tokens=250)
+    assert seconds_of(pool, tight) == pytest.approx(2 * 100 * ROOMY.step_s(2))
+    none = dataclasses.replace(ROOMY, kv_tokens=1)
+    assert seconds_of(pool, none) == pytest.approx(4 * 100 * ROOMY.step_s(1))
+
+
+def test_the_prompt_is_read_first() -> None:
+    pool = of_lengths(100)
+    pool.prompt_tokens[0] = 200
+    slow = dataclasses.replace(ROOMY, prefill_s=0.01)
+    assert seconds_of(pool, slow) == pytest.approx(2 + 100 * ROOMY.step_s(1))
+
+
+def test_fewer_rounds_and_fewer_samples_take_less_time() -> None:
+    pool, depths = a_pool(), np.arange(1, 5)
+    draws = draw(pool, 2)
+    few, many = (replay(pool, ROOMY, draws, n, depths).seconds for n in (4, 16))
+    assert (np.diff(many, axis=1) >= -1e-9).all()
+    assert (few.mean(axis=0) < many.mean(axis=0)).all()
+
+
+def test_draws_hold_every_sample_once_and_absent_ones_last() -> None:
+    pool = a_pool(3, 8)
+    pool.present[1, 3:6] = False
+    draws = draw(pool, 2)
+    assert draws.problem.tolist() == [0, 0, 1, 1, 2, 2]
+    assert (np.sort(draws.order, axis=1) == np.arange(8)).all()
+    assert set(draws.order[2, 5:]) == set(draws.order[3, 5:]) == {3, 4, 5}
+
+
+@pytest.mark.parametrize("eps", [None, 0.0, 0.003, 0.15])
+def test_the_vectorised_replay_is_the_one_that_plays_problem_by_problem(eps: float | None) -> None:
+    pool, draws, samples = a_pool(), draw(a_pool(), 3), 13
+    found = replay(pool, MACHINE, draws, samples, np.array([2, 4]), eps)
+    for column, depth in enumerate((2, 4)):
+        games = Games(Study(pool, MACHINE, 1.0, 1), Setting(samples, depth))
+        for row in range(len(draws.problem)):
+            played = game(games, draws, row, samples, eps)
+            assert played.effort.seconds == pytest.approx(found.seconds[row, column])
+            if found.score[row, column] in (0.0, 1.0):
+                assert (played.answer == 0) == bool(found.score[row, column])
+
+
+def game(games: Games, draws: Draws, row: int, samples: int, eps: float | None) -> Played:
+    """A draw's first samples played one by one."""
+    whole = games.cut(int(draws.problem[row]), draws.order[row])
+    first = Samples(whole.answers[:samples], whole.tokens[:samples], whole.sandbox_s[:samples])
+    start_s = MACHINE.prefill_s * 150
+    return play(first, pooled(samples, math.inf, eps), MACHINE.step_s, start_s)
+
+
+def test_every_sample_scores_as_the_plain_vote() -> None:
+    pool, draws = a_pool(), draw(a_pool(), 4)
+    found = replay(pool, ROOMY, draws, 9, np.array([3]))
+    assert found.score[:, 0] == pytest.approx(rules.scores(pool, draws, 9, 3))
+
+
+# --- against the real loop
+
+lives = st.lists(
+    st.tuples(
+        st.lists(st.tuples(st.integers(40, 400), st.sampled_from([0.0, 0.7, 9.0])), max_size=3),
+        st.integers(40, 400),
+        st.sampled_from([None, 1, 1, 2, 3]),
+    ),
+    min_size=1,
+    max_size=9,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(lives, st.sampled_from([None, 0.0, 0.15]), st.sampled_from([math.inf, 30.0]))
+def test_a_problem_is_played_as_the_real_loop_solves_it(
+    samples: list[tuple[list[tuple[int, float]], int, int | None]],
+    eps: float | None,
+    deadline_s: float,
+) -> None:
+    """Rounds, code, stopping, starting, the deadline and what the budget learns from it."""
+    allotment = pooled(len(samples), deadline_s, eps)
+    recorded = Samples(
+        answers=[answer for _, _, answer in samples],
+        tokens=[[n + 1 for n, _ in rounds] + [last + 1] for rounds, last, _ in samples],
+        sandbox_s=[[s for _, s in rounds] for rounds, _, _ in samples],
+    )
+    played = play(recorded, allotment, PACE)
+    solution, traces = really(samples, allotment)
+    assert played.effort.seconds == pytest.approx(solution.seconds, abs=1e-3)
+    assert played.answer == (solution.answer if solution.votes else None)
+    real = effort_of(traces, solution.seconds, allotment.width)
+    assert len(played.effort.ended) == len(real.ended)
+    assert played.effort.lead == real.lead
+    assert sum(s for _, s in played.effort.ended) == pytest.approx(
+        sum(s for _, s in real.ended), abs=1e-2
+    )
+
+
+def really(
+    samples: list[tuple[list[tuple[int, float]], int, int | None]], allotment: Allotment
+) -> tuple[Solution, list[Trace]]:
+    """The same samples through the solver, on the virtual clock."""
+    texts = {}
+    for k, (rounds, last, answer) in enumerate(samples):
+        for r, (length, seconds) in enumerate(rounds):
+            texts[seed_of(0, "p", k, r)] = block(length, seconds)
+        end = "" if answer is None else f"\\boxed{{{answer}}}"
+        texts[seed_of(0, "p", k, len(rounds))] = "." * (last - len(end)) + end
+    run = run_of(
+        lambda prompt, sampling: texts[sampling.seed],
+        Config(edition="any", samples=len(samples), rounds=4, max_new_tokens=9999),
+        execute=lambda code: Execution(Outcome.OK, "", float(code.split("#")[1])),
+        step_time=PACE,
+    )
+    run = dataclasses.replace(run, format=dataclasses.replace(run.format, needs_code=False))
+    traces: list[Trace] = []
+    return simulate(solve(run, Problem("p", "p"), traces, allotment)), traces
+
+
+def block(length: int, seconds: float) -> str:
+    """A completion of that many tokens whose code takes those seconds."""
+    end = f"```python\n#{seconds}#\n```\n```output\n"
+    return "." * (length - len(end)) + end
+
+
+# --- rules
+
+
+@pytest.mark.parametrize("rule", ["majority", "rounds", "code", "box", "code+box", "logprob"])
+def test_rules_on_arrays_are_those_on_traces(rule: str) -> None:
+    """A pool has no traces, so the rules are written twice: they must say the same."""
+    from aimo_submit.records import Completion, Finish, Round, Status
+
+    pool = a_pool(10, 14, 3, seed=5)
+    draws = draw(pool, 1)
+    found = rules.scores(pool, draws, 14, 3, rule)
+    for row, problem in enumerate(draws.problem):
+        traces = []
+        for k in draws.order[row]:
+            answered = int(pool.answered[problem, k])
+            text = "boxed" if pool.boxed[problem, k] else ""
+            written = Completion(text, (1,), Finish.EOS, float(pool.logprob[problem, k]))
+            ran = Execution(Outcome.OK, "", 0.0)
+            code = "1" if pool.has_code[problem, k] else None
+            rounds = [Round(written, code, ran) for _ in range(answered)] + [Round(written, code)]
+            answer = int(pool.answer[problem, k]) if answered >= 0 else None
+            traces.append(Trace(len(traces), rounds, Status.ANSWERED, answer))
+        votes = RULES[rule](traces)
+        if found[row] in (0.0, 1.0):
+            assert bool(votes and votes[0].answer == 0) == bool(found[row])
+
+
+def test_the_replay_decides_as_the_budget_does() -> None:
+    from aimo_submit.offline.replay import _Settled
+
+    settled = _Settled(20, 0.02)
+    for lead, rival, left in ((5, 1, 3), (4, 3, 9), (9, 2, 9), (4, 0, 4), (3, 0, 16)):
+        case = (np.array([lead]), np.array([rival]), np.array([left]))
+        assert settled._likely(*case)[0] == decided(lead, rival, 4, left, 0.02)
