@@ -12,10 +12,12 @@ import base64
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -30,13 +32,15 @@ API = "http://localhost/api/v1/"
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An HTTP error, in Kaggle's form."""
+    """An HTTP error, in Kaggle's form; `held` is what a store says that it has of a file."""
 
     status: int
     message: str = "refused"
+    held: str = ""
 
 
 LOST = Refusal(0, "the connection breaks")
+HANGS = Refusal(0, "no answer ever comes")
 Answer = Mapping[str, Any] | bytes | Refusal
 
 
@@ -47,6 +51,7 @@ class Asked:
     what: str
     body: Any
     authorization: str
+    part: str = ""  # Content-Range
 
 
 class Stub:
@@ -55,6 +60,7 @@ class Stub:
     def __init__(self) -> None:
         self.asked: list[Asked] = []
         self._script: dict[str, list[Answer]] = {}
+        self._released = threading.Event()
         stub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -64,6 +70,9 @@ class Stub:
                 stub._serve(self)
 
             def do_GET(self) -> None:
+                stub._serve(self)
+
+            def do_PUT(self) -> None:
                 stub._serve(self)
 
             def log_message(self, *words: object) -> None:
@@ -85,12 +94,21 @@ class Stub:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._released.set()
         self._server.shutdown()
         self._server.server_close()
 
     def script(self, what: str, *answers: Answer) -> None:
-        """Gives these answers to that request, one after the other."""
+        """Gives these answers to that request, one after the other; `what` may name a kernel."""
         self._script[what] = list(answers)
+
+    def wait_for(self, what: str, times: int = 1) -> None:
+        """Returns once that request has come in so often."""
+        deadline = time.monotonic() + 60
+        while len(self.bodies(what)) < times:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{what} never came")
+            time.sleep(0.01)
 
     def bodies(self, what: str) -> list[Any]:
         """The bodies of all such requests so far."""
@@ -113,29 +131,39 @@ class Stub:
         }
 
     def _serve(self, handler: BaseHTTPRequestHandler) -> None:
-        raw = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
+        raw: Any = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
         what = handler.path.removeprefix(API).removeprefix("http://localhost/")
         authorization = handler.headers.get("Authorization", "")
-        self.asked.append(Asked(what, json.loads(raw) if raw else None, authorization))
-        answer = self._answer(handler, what, authorization)
-        if answer is LOST:
+        body = raw if handler.command == "PUT" else json.loads(raw) if raw else None
+        part = handler.headers.get("Content-Range", "")
+        self.asked.append(Asked(what, body, authorization, part))
+        about = body.get("kernelSlug", "") if isinstance(body, dict) else ""
+        answer = self._answer(handler, what, about, authorization)
+        if answer is HANGS:
+            self._released.wait(60)
+        if answer is LOST or answer is HANGS:
             handler.close_connection = True
             return
         status = answer.status if isinstance(answer, Refusal) else 200
+        held = answer.held if isinstance(answer, Refusal) else ""
         if isinstance(answer, Refusal):
             answer = {"code": answer.status, "message": answer.message}
         content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         handler.send_response(status)
+        if held:
+            handler.send_header("Range", held)
         handler.send_header("Content-Type", "application/json")
         handler.send_header("Content-Length", str(len(content)))
         handler.end_headers()
         handler.wfile.write(content)
 
-    def _answer(self, handler: BaseHTTPRequestHandler, what: str, authorization: str) -> Answer:
+    def _answer(
+        self, handler: BaseHTTPRequestHandler, what: str, about: str, authorization: str
+    ) -> Answer:
         signed = authorization in (BASIC, f"Bearer {TOKEN}")
         if handler.path.startswith(API) and not signed:
             return Refusal(401, "Unauthenticated")
-        answers = self._script.get(what)
+        answers = self._script.get(f"{what} {about}") or self._script.get(what)
         if not answers:
             return Refusal(418, f"{what} is not scripted")
         return answers.pop(0) if len(answers) > 1 else answers[0]
@@ -166,12 +194,24 @@ _PROCESSES.set_forkserver_preload(
 )
 
 
-def run_kit(words: Sequence[str], environ: Mapping[str, str], folder: Path) -> Done:
-    """The command line's outcome, run in a process of its own: the package keeps global state."""
+def run_kit(
+    words: Sequence[str],
+    environ: Mapping[str, str],
+    folder: Path,
+    *,
+    until: Callable[[], None] | None = None,
+) -> Done:
+    """The command line's outcome, run in a process of its own: the package keeps global state.
+
+    With `until`, Ctrl-C is pressed as soon as that returns.
+    """
     temp = Path(environ["TMPDIR"])
     work = (list(words), dict(environ), str(folder), str(temp))
     process = _PROCESSES.Process(target=_child, args=work)
     process.start()
+    if until is not None:
+        until()
+        os.kill(process.pid or 0, signal.SIGINT)
     process.join(60)
     if process.exitcode is None:
         process.kill()
@@ -195,12 +235,17 @@ def main(words: list[str]) -> int:
     """The exit code of the kernel's commands, asking without pause."""
     from aimo_submit.errors import UserError
     from aimo_submit.kaggle.commands import add_kernel_commands
+    from aimo_submit.kaggle.upload_commands import add_upload_command
 
     parser = argparse.ArgumentParser()
-    add_kernel_commands(parser.add_subparsers(required=True), every_s=0.01)
+    commands = parser.add_subparsers(required=True)
+    add_kernel_commands(commands, every_s=0.01)
+    add_upload_command(commands, every_s=0.01)
     args = parser.parse_args(words)
     try:
         return int(args.run(args))
     except UserError as error:
         print(f"aimo-submit: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130

@@ -18,11 +18,12 @@ import pytest
 
 from aimo_submit.competition import EDITIONS
 from aimo_submit.errors import UserError
-from aimo_submit.kaggle import ledger
+from aimo_submit.kaggle import gate, ledger
 from aimo_submit.kaggle.account import KaggleFailed, asking, credentials
 from aimo_submit.kaggle.kernel import Patience, log_events
 from aimo_submit.kaggle.ledger import Entry
 from aimo_submit.kaggle.output import check, checked_before, settings
+from aimo_submit.kaggle.rehearsed import note as note_rehearsal
 from tests.kaggle_stub import BASIC, KEY, LOST, TOKEN, USER, Answer, Done, Refusal, Stub, run_kit
 from tests.test_metadata import GOOD, write_kernel
 
@@ -38,6 +39,9 @@ OUTPUT = "kernels.KernelsApiService/ListKernelSessionOutput"
 SUBMIT = "competitions.CompetitionApiService/CreateCodeSubmission"
 LISTED = "competitions.CompetitionApiService/ListSubmissions"
 SIGN_IN = "security.OAuthService/IntrospectToken"
+DATASET = "datasets.DatasetApiService/GetDataset"
+DATASET_STATUS = "datasets.DatasetApiService/GetDatasetStatus"
+MODEL = "models.ModelApiService/GetModelInstance"
 
 PAGE = "https://www.kaggle.com/code/ada/aimo-submit"
 SAVED = {"ref": "/ada/aimo-submit", "url": PAGE, "versionNumber": 3}
@@ -62,6 +66,10 @@ class Kit:
         key = self.home / ".kaggle" / "kaggle.json"
         key.write_text(json.dumps({"username": USER, "key": KEY}))
         key.chmod(0o600)
+        stub.script(DATASET, {"currentVersionNumber": 3})
+        stub.script(DATASET_STATUS, {"status": "READY"})
+        stub.script(MODEL, {"versionNumber": 1})
+        stub.script(f"{STATUS} wheels", COMPLETE)
 
     def run(self, *words: str) -> Done:
         """The outcome of a command."""
@@ -79,6 +87,11 @@ class Kit:
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done.stderr
+
+    def watched(self) -> list[Any]:
+        """The questions where the pushed kernel stands."""
+        asked = self.stub.bodies(STATUS)
+        return [body for body in asked if body["kernelSlug"] == "aimo-submit"]
 
     def entries(self) -> list[Entry]:
         """The ledger."""
@@ -111,7 +124,7 @@ def kit(tmp_path: Path) -> Iterator[Kit]:
     with Stub() as stub:
         yield Kit(stub, tmp_path)
         strangers = {a.what for a in stub.asked} - {
-            SAVE, STATUS, OUTPUT, SUBMIT, LISTED, SIGN_IN
+            SAVE, STATUS, OUTPUT, SUBMIT, LISTED, SIGN_IN, DATASET, DATASET_STATUS, MODEL
         }  # fmt: skip
         assert all(what.startswith("files/") for what in strangers)
 
@@ -138,7 +151,9 @@ def test_a_push_sends_what_the_metadata_say_and_ends_when_the_run_is_complete(ki
     kit.stub.script(STATUS, {"status": "QUEUED"}, running, running, COMPLETE)
     done = kit.run("push")
     assert "version 3 is complete" in done.stdout
-    assert [line.split()[3] for line in done.stderr.splitlines()] == ["QUEUED", "RUNNING"]
+    first, *waited = done.stderr.splitlines()
+    assert first == gate.FOREIGN
+    assert [line.split()[3] for line in waited] == ["QUEUED", "RUNNING"]
     [sent] = kit.stub.bodies(SAVE)
     text = json.loads(sent.pop("text"))
     assert text == {"cells": [{"cell_type": "code", "source": "a = 1\na", "outputs": []}]}
@@ -167,7 +182,7 @@ def test_the_very_version_that_was_pushed_is_watched_and_recorded(kit: Kit) -> N
     kit.stub.script(STATUS, COMPLETE)
     kit.good("push")
     about = {"userName": "ada", "kernelSlug": "aimo-submit", "versionLabel": "v3"}
-    assert kit.stub.bodies(STATUS) == [about]
+    assert kit.watched() == [about]
     [entry] = kit.entries()
     assert (entry.kernel, entry.version, entry.status) == ("ada/aimo-submit", 3, "PUSHED")
 
@@ -212,6 +227,84 @@ def test_bad_metadata_are_refused_before_anything_is_sent(kit: Kit) -> None:
     assert kit.stub.asked == []
 
 
+@pytest.mark.parametrize(
+    ("what", "answer", "message"),
+    [
+        (DATASET_STATUS, {"status": "BLOBS_RECEIVED"}, "ada/some-wheels is not ready (BLOBS_RECE"),
+        (DATASET_STATUS, {"status": "FAILED"}, "could not be processed by Kaggle: upload it again"),
+        (DATASET_STATUS, Refusal(404), "dataset_sources ada/some-wheels is not on Kaggle: check"),
+        (DATASET_STATUS, Refusal(403), "dataset_sources ada/some-wheels is not on Kaggle: check"),
+        (DATASET, {"currentVersionNumber": 2}, "ada/some-weights/3 does not exist yet, the newest"),
+        (MODEL, {"versionNumber": 0}, "qwen-lm/qwen2.5/transformers/7b-instruct/1 does not"),
+        (MODEL, Refusal(404), "7b-instruct/1 is not on Kaggle"),
+        (f"{STATUS} wheels", {"status": "RUNNING"}, "kernel_sources ada/wheels has no output (RU"),
+        (f"{STATUS} wheels", {"status": "ERROR"}, "has no output (ERROR): let it run to its end"),
+    ],
+)
+def test_a_source_that_is_not_ready_stops_the_push_before_it_is_made(
+    kit: Kit, what: str, answer: Answer, message: str
+) -> None:
+    """The kernel would start with the version before it, or with none."""
+    kit.stub.script(what, answer)
+    assert message in kit.bad("push")
+    assert kit.stub.bodies(SAVE) == []
+
+
+@pytest.mark.parametrize(
+    ("what", "answer"), [(DATASET_STATUS, Refusal(503)), (MODEL, Refusal(403)), (MODEL, LOST)]
+)
+def test_what_cannot_be_looked_at_is_told_and_does_not_stop_the_push(
+    kit: Kit, what: str, answer: Answer
+) -> None:
+    kit.stub.script(what, answer)
+    kit.stub.script(SAVE, SAVED)
+    done = kit.run("push", "--no-wait")
+    assert done.returncode == 0
+    assert "could not be looked at before the push: " in done.stderr
+
+
+def own_notebook(kit: Kit) -> None:
+    """The kernel is the kit's own notebook now, with settings."""
+    (kit.folder / "notebooks/submission.py").write_text("# %%\n# @KIT@\n# @SETTINGS@\n")
+    (kit.folder / "notebooks/config.toml").write_text('model = "tiny-tir"\nsamples = 7\n')
+    (kit.folder / "notebooks/submission.ipynb").unlink()
+
+
+def test_the_kits_own_notebook_is_built_and_not_pushed_unless_it_was_rehearsed(kit: Kit) -> None:
+    own_notebook(kit)
+    kit.stub.script(SAVE, SAVED)
+    assert "has not been rehearsed" in kit.bad("push", code=2)
+    assert kit.stub.asked == []
+    note_rehearsal(kit.folder, "aimo-1", "fine")
+    kit.good("push", "--no-wait")
+    (kit.folder / "notebooks/config.toml").write_text('model = "tiny-tir"\nsamples = 8\n')
+    assert "is not what was rehearsed" in kit.bad("push", code=2)
+    assert len(kit.stub.bodies(SAVE)) == 1
+    [entry] = kit.entries()
+    assert (entry.config, entry.note) == ({"model": "tiny-tir", "samples": 7}, "")
+    assert entry.notebook
+
+
+def test_what_was_not_rehearsed_is_pushed_on_demand_and_the_ledger_says_so(kit: Kit) -> None:
+    own_notebook(kit)
+    kit.stub.script(SAVE, SAVED)
+    done = kit.run("push", "--no-wait", "--unrehearsed")
+    assert (done.returncode, done.stderr.strip()) == (0, gate.UNREHEARSED)
+    [entry] = kit.entries()
+    assert (entry.note, entry.config["samples"]) == (gate.UNREHEARSED, 7)
+    [sent] = kit.stub.bodies(SAVE)
+    assert "samples = 7" in sent["text"]
+
+
+def test_a_notebook_that_is_not_the_kits_is_pushed_as_it_lies(kit: Kit) -> None:
+    own_notebook(kit)
+    write_kernel(kit.folder, code_file="notebooks/mine.ipynb")
+    (kit.folder / "notebooks/mine.ipynb").write_text('{"cells": []}')
+    kit.stub.script(SAVE, SAVED)
+    assert gate.FOREIGN in kit.run("push", "--no-wait").stderr
+    assert kit.entries()[0].note == gate.FOREIGN
+
+
 @pytest.mark.parametrize("status", ["ERROR", "CANCEL_REQUESTED", "CANCEL_ACKNOWLEDGED"])
 @pytest.mark.parametrize("words", [("push",), ("status", "--version", "3"), ("output",)])
 def test_a_run_that_failed_shows_why_and_the_end_of_its_log(
@@ -245,7 +338,7 @@ def test_a_lasting_trouble_ends_the_wait(kit: Kit) -> None:
     kit.stub.script(SAVE, SAVED)
     kit.stub.script(STATUS, Refusal(503, "down"))
     assert "trouble at Kaggle" in kit.bad("push")
-    assert len(kit.stub.bodies(STATUS)) == Patience(print).misses
+    assert len(kit.watched()) == Patience(print).misses
 
 
 def test_an_error_of_this_machine_is_not_laid_at_kaggles_door() -> None:
@@ -258,7 +351,7 @@ def test_what_cannot_pass_ends_the_wait_at_once(kit: Kit) -> None:
     kit.stub.script(SAVE, SAVED)
     kit.stub.script(STATUS, Refusal(403, "no"))
     kit.bad("push")
-    assert len(kit.stub.bodies(STATUS)) == 1
+    assert len(kit.watched()) == 1
 
 
 def test_a_wait_has_an_end() -> None:

@@ -83,6 +83,9 @@ def complaint(folder: Path, **changes: Any) -> str:
         ({"enable_tpu": True}, "enable_tpu is deprecated"),
         ({"machine_shape": "NvidiaTeslaP100"}, "is retired: set NvidiaTeslaT4"),
         ({"machine_shape": "nvidiateslat4"}, "write it NvidiaTeslaT4"),
+        ({"machine_shape": "NvidiaTeslaT4x2"}, "write it NvidiaTeslaT4"),
+        ({"machine_shape": "NvidiaTelsaT4"}, "write it NvidiaTeslaT4"),
+        ({"machine_shape": "NvidiaH10"}, "write it NvidiaH100"),
         ({"machine_shape": "T4"}, "no such machine; known are NvidiaTeslaT4"),
         ({"enable_gpu": False}, "enable_gpu = false against machine_shape = 'NvidiaTeslaT4'"),
         ({"dataset_sources": ["wheels"]}, "must be owner/slug or owner/slug/version"),
@@ -130,6 +133,13 @@ def test_what_kaggles_own_tools_write_is_accepted(tmp_path: Path) -> None:
     """`kernels init` writes booleans as strings, `pull` an id_no and a shape for the CPU."""
     changes = {"is_private": "true", "enable_gpu": "false", "id_no": 7, "machine_shape": "None"}
     assert read_metadata(write_kernel(tmp_path, **changes)).id == GOOD["id"]
+
+
+@pytest.mark.parametrize("shape", ["NvidiaL4X1", "NvidiaTeslaA100", "TpuV6E8", "NvidiaB300Ultra"])
+def test_machines_that_the_kit_is_not_for_or_does_not_know_yet_are_accepted(
+    tmp_path: Path, shape: str
+) -> None:
+    assert read_metadata(write_kernel(tmp_path, machine_shape=shape)).id == GOOD["id"]
 
 
 def test_a_kernel_with_internet_and_no_competition_is_accepted(tmp_path: Path) -> None:

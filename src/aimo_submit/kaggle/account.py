@@ -31,17 +31,34 @@ class KaggleFailed(Exception):
     """What went wrong on Kaggle, in one line that names the remedy; the CLI exits with code 1.
 
     `log_end` holds the last lines of the kernel's log where there is one; `passing` says that the
-    same question may well be answered a moment later.
+    same question may well be answered a moment later; `code` is HTTP's where one was sent.
     """
 
-    def __init__(self, message: str, *, log_end: Sequence[str] = (), passing: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        log_end: Sequence[str] = (),
+        passing: bool = False,
+        code: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.log_end = tuple(log_end)
         self.passing = passing
+        self.code = code
 
 
 def credentials(environ: Mapping[str, str], home: Path) -> str | None:
     """Where the package will find credentials, in its own order; None: nowhere."""
+    try:
+        return _found(environ, home)
+    except PermissionError as error:
+        raise UserError(
+            f"{error.filename} cannot be read: chmod u+rwX it, or chown it to yourself"
+        ) from error
+
+
+def _found(environ: Mapping[str, str], home: Path) -> str | None:
     if environ.get("KAGGLE_API_TOKEN"):
         return "KAGGLE_API_TOKEN"
     for name in ("access_token", "access_token.txt"):
@@ -115,7 +132,7 @@ def _told(what: str, unsure: str, error: Any) -> KaggleFailed:
     lost = code is None or code >= 500
     # A version or a submission that was just made may not be found for a moment.
     passing = lost or code in (404, 429)
-    return KaggleFailed(f"{what}: {words}{unsure if lost else ''}", passing=passing)
+    return KaggleFailed(f"{what}: {words}{unsure if lost else ''}", passing=passing, code=code)
 
 
 def one_line(text: object, most: int = 300) -> str:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from aimo_submit.competition import EDITIONS, Edition
 from aimo_submit.errors import UserError
-from aimo_submit.kaggle import kernel, ledger, submission
+from aimo_submit.kaggle import gate, kernel, ledger, sources, submission
 from aimo_submit.kaggle.account import KaggleFailed, connect, require_credentials
-from aimo_submit.kaggle.kernel import EVERY_S, RUNS, Patience
+from aimo_submit.kaggle.console import guarded, note, notes, out, patience_for, say
+from aimo_submit.kaggle.kernel import EVERY_S, RUNS
 from aimo_submit.kaggle.ledger import Entry
 from aimo_submit.kaggle.metadata import Metadata, read_metadata
 from aimo_submit.kaggle.output import check, edition_of, settings
@@ -25,16 +23,14 @@ from aimo_submit.kaggle.output import check, edition_of, settings
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-FAILED, INTERRUPTED = 1, 130
-
-out = Console()
-notes = Console(stderr=True)
-
 
 def add_kernel_commands(commands: Commands, every_s: float = EVERY_S) -> None:
     """Adds the commands about the kernel on Kaggle; `every_s` is the pause between questions."""
     command = partial(_command, commands, every_s)
-    push = command("push", _push, "push the kernel and wait until it has run")
+    push = command("push", _push, "build and push the rehearsed kernel, wait until it has run")
+    push.add_argument(
+        "--unrehearsed", action="store_true", help="also what no rehearsal has passed; it is noted"
+    )
     push.add_argument("--no-wait", action="store_true", help="do not wait for the run's end")
 
     status = command("status", _status, "where a version stands")
@@ -70,25 +66,30 @@ def _command(
         )
     if name not in ("push", "scores"):
         parser.add_argument("--version", type=int, metavar="N", help="default: the newest pushed")
-    parser.set_defaults(run=lambda args: _guarded(run, args), every_s=every_s)
+    parser.set_defaults(run=lambda args: guarded(run, args), every_s=every_s)
     return parser
 
 
-def _guarded(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
-    try:
-        return run(args)
-    except KaggleFailed as error:
-        for line in error.log_end:
-            print(f"  | {line}", file=sys.stderr)
-        print(f"aimo-submit: {error}", file=sys.stderr)
-        return FAILED
-
-
 def _push(args: argparse.Namespace) -> int:
-    metadata, api = _signed_in(args)
+    require_credentials(os.environ, Path.home())
+    ours = gate.is_ours(args.folder)
+    if ours:
+        gate.build(args.folder)
+    metadata = read_metadata(args.folder)
+    if ours:
+        passed = gate.passed(args.folder, unrehearsed=args.unrehearsed)
+    else:
+        passed = gate.foreign(args.folder)
+    api = connect()
+    wanting = list(sources.problems(api, metadata, note))
+    if wanting:
+        raise KaggleFailed("; ".join(wanting))
     pushed = kernel.push(api, metadata)
-    ledger.append(Entry(pushed.ref, pushed.version, git=ledger.git_sha(args.folder)))
-    _say(f"version {pushed.version} is at {pushed.url}")
+    git = ledger.git_sha(args.folder)
+    ledger.append(Entry(pushed.ref, pushed.version, git=git, **dataclasses.asdict(passed)))
+    say(f"version {pushed.version} is at {pushed.url}")
+    if passed.note:
+        note(passed.note)
     if not args.no_wait:
         _wait(api, metadata, pushed.version, args)
     return 0
@@ -97,11 +98,11 @@ def _push(args: argparse.Namespace) -> int:
 def _wait(api: Any, metadata: Metadata, version: int, args: argparse.Namespace) -> None:
     try:
         with notes.status(f"version {version}: QUEUED") as line:
-            kernel.wait(api, metadata.id, version, _patience(args, line.update))
+            kernel.wait(api, metadata.id, version, patience_for(args, line.update))
     except KeyboardInterrupt:
         notes.print(f"version {version} runs on; aimo-submit status --wait watches it")
         raise
-    _say(f"version {version} is complete; next: aimo-submit output")
+    say(f"version {version} is complete; next: aimo-submit output")
 
 
 def _status(args: argparse.Namespace) -> int:
@@ -113,7 +114,7 @@ def _status(args: argparse.Namespace) -> int:
     run = kernel.run_of(api, metadata.id, version)
     if run.failed:
         raise kernel.failure(api, metadata.id, version, run)
-    _say(f"version {version}: {run.status}")
+    say(f"version {version}: {run.status}")
     return 0
 
 
@@ -139,7 +140,7 @@ def _output(args: argparse.Namespace) -> int:
     for alarm in found.alarms:
         notes.print(alarm, markup=False)
     known = "" if found.fallbacks is None else f", {found.fallbacks} fallbacks"
-    _say(f"{folder}: {found.rows} answers{known}; next: aimo-submit submit")
+    say(f"{folder}: {found.rows} answers{known}; next: aimo-submit submit")
     return 0
 
 
@@ -162,13 +163,13 @@ def _submit(args: argparse.Namespace) -> int:
             api, pushed, folder, competition=metadata.competition, message=args.message
         )
         ledger.append(entry)
-        _say(f"version {entry.version} is submission {entry.ref}")
+        say(f"version {entry.version} is submission {entry.ref}")
     return 0 if args.no_wait else _await_score(api, entry, args)
 
 
 def _await_score(api: Any, entry: Entry, args: argparse.Namespace) -> int:
     with notes.status(f"submission {entry.ref}: PENDING") as line:
-        entry = submission.score(api, entry, _patience(args, line.update))
+        entry = submission.score(api, entry, patience_for(args, line.update))
     ledger.append(entry)
     if entry.status == ledger.ERROR:
         raise KaggleFailed(
@@ -198,7 +199,7 @@ def _refresh(pending: Sequence[Entry]) -> None:
         for entry in pending:
             ledger.append(submission.look(api, entry))
     except (KaggleFailed, UserError) as error:  # what is recorded can be shown all the same
-        notes.print(f"what is pending was not looked up: {error}", soft_wrap=True, markup=False)
+        note(f"what is pending was not looked up: {error}")
 
 
 def _signed_in(args: argparse.Namespace) -> tuple[Metadata, Any]:
@@ -213,24 +214,3 @@ def _version(args: argparse.Namespace, metadata: Metadata) -> int:
 
 def _edition(args: argparse.Namespace, metadata: Metadata) -> Edition:
     return EDITIONS[args.edition] if args.edition else edition_of(metadata.competition)
-
-
-def _say(line: str) -> None:
-    out.print(line, soft_wrap=True, markup=False)
-
-
-def _patience(args: argparse.Namespace, update: Callable[[str], None]) -> Patience:
-    return Patience(update if notes.is_terminal else _news(), every_s=args.every_s)
-
-
-def _news() -> Callable[[str], None]:
-    """Prints a line once, whatever the minutes behind it, where no terminal can overwrite it."""
-    told: set[str] = set()
-
-    def tell(line: str) -> None:
-        what = line.rpartition(" (")[0]
-        if what not in told:
-            told.add(what)
-            notes.print(line, soft_wrap=True, markup=False)
-
-    return tell

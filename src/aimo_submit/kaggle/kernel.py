@@ -85,7 +85,7 @@ class Patience:
             self.report(f"{line} ({waited_s / 60:.0f} min)")
             self.sleep(self.every_s)
         raise KaggleFailed(
-            f"no end after {self.limit_s / 3600:.1f} h: look at the kernel's page on Kaggle"
+            f"no end after {self.limit_s / 3600:.1f} h: look at its page on Kaggle"
         )
 
 

@@ -32,6 +32,7 @@ class Entry:
     kernel: str  # owner/slug
     version: int
     git: str = ""  # the commit, "+" behind it: with changes; empty: unknown
+    notebook: str = ""  # the digest of what was pushed
     config: Mapping[str, Any] = field(default_factory=dict)
     ref: int | None = None  # the submission's number on Kaggle; None: not submitted
     competition: str = ""
@@ -39,7 +40,7 @@ class Entry:
     status: str = PUSHED
     score: float | None = None  # public
     private: float | None = None
-    note: str = ""  # why it failed
+    note: str = ""  # why it failed; of a push: that it was not rehearsed
     time: float = field(default_factory=time.time)  # seconds since 1970
 
 

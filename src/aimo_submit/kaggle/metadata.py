@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aimo_submit.errors import UserError
+from aimo_submit.kaggle.shapes import shape_problems
 
 FILE = "kernel-metadata.json"
 PLACEHOLDER = "your-kaggle-name"
@@ -46,11 +47,6 @@ _CHOICES = {
     "kernel_type": ("script", "notebook"),
     "docker_image_pinning_type": ("original", "latest"),
 }
-_SHAPES = ("NvidiaTeslaT4", "NvidiaL4", "NvidiaH100", "NvidiaRtxPro6000")
-_RETIRED = {
-    "nvidiateslap100": "NvidiaTeslaT4",
-    **dict.fromkeys(("tpuv38", "tpu1vmv38", "tpuv232", "tpuv2256"), "TpuV5E8"),
-}
 
 _NAME = r"[A-Za-z0-9][\w.-]*"
 _SOURCES = {
@@ -74,7 +70,12 @@ class Metadata:
     id: str  # owner/slug
     title: str
     code_file: Path
-    competition: str | None  # the first of `competition_sources`
+    sources: Mapping[str, tuple[str, ...]]  # each of the `..._sources`
+
+    @property
+    def competition(self) -> str | None:
+        """The one to submit to: the first of `competition_sources`."""
+        return next(iter(self.sources["competition_sources"]), None)
 
     @property
     def slug(self) -> str:
@@ -84,22 +85,22 @@ class Metadata:
 
 def read_metadata(folder: Path) -> Metadata:
     """The folder's metadata; a `UserError` names everything that is wrong with it."""
-    data = _load(folder / FILE)
+    data = load(folder / FILE)
     problems = list(problems_in(data, folder))
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise UserError("\n  ".join([f"{folder / FILE} has {count}:", *problems]))
-    competitions = data.get("competition_sources", [])
     return Metadata(
         folder=folder,
         id=data["id"],
         title=data["title"],
         code_file=folder / data["code_file"],
-        competition=competitions[0] if competitions else None,
+        sources={key: tuple(data.get(key, [])) for key in _SOURCES},
     )
 
 
-def _load(file: Path) -> dict[str, Any]:
+def load(file: Path) -> dict[str, Any]:
+    """What the file holds, unchecked; a `UserError` where that is no JSON object."""
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -216,15 +217,9 @@ def _internet(data: Mapping[str, Any], folder: Path) -> Iterator[str]:
 
 def _machine(data: Mapping[str, Any], folder: Path) -> Iterator[str]:
     shape = data.get("machine_shape", "")
-    known = {name.lower(): name for name in (*_SHAPES, "None")}
     if _on(data, "enable_tpu"):
         yield "enable_tpu is deprecated: drop it and name the TPU in machine_shape"
-    if shape.lower() in _RETIRED:
-        yield f"machine_shape = {shape!r} is retired: set {_RETIRED[shape.lower()]}"
-    elif shape.lower() in known and shape != known[shape.lower()]:
-        yield f"machine_shape = {shape!r}: write it {known[shape.lower()]}"
-    elif shape and not shape.startswith(("Nvidia", "Tpu", "None")):
-        yield f"machine_shape = {shape!r}: no such machine; known are {', '.join(_SHAPES)}"
+    yield from shape_problems(shape)
     if shape.startswith("Nvidia") and data.get("enable_gpu") is not None:
         if not _on(data, "enable_gpu"):
             yield f"enable_gpu = false against machine_shape = {shape!r}: set it true"

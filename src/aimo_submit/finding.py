@@ -1,0 +1,30 @@
+"""What an examination of the machine finds, and the jobs that something may be missing for."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT = "demo, eval"  # what must work everywhere
+SANDBOX = "running model-written code"
+PUSH, BUILD, REHEARSE = "push, submit, upload", "build", "rehearse"
+VLLM, GPU = "eval --engine vllm", "eval on the GPU"
+TUNE, QUANTIZE = "tune, report", "quantize"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of a topic; where something is missing: for which job, and what mends it."""
+
+    what: str
+    found: str
+    job: str = ""
+    fix: str = ""
+
+
+def install(*extras: str) -> str:
+    """The command that installs these extras of the kit, from the checkout where it is one."""
+    root = Path(__file__).parents[2]
+    kit = f"-e '{root}" if (root / "pyproject.toml").is_file() else "'aimo-submit"
+    return f"{sys.executable} -m pip install {kit}[{','.join(extras)}]'"
