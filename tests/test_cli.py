@@ -21,7 +21,7 @@ HUGE = "x" * 100_000
         (["solve", "x?", "-m", "0"], "rounds = 0: must be between 1"),
         (["solve", "x?", "-c", "sample=3"], "did you mean samples"),
         (["solve", "x?", "-c", "temperature=hot"], "temperature = 'hot'"),
-        (["solve", "x?", "--model", "huge"], "no card for model 'huge': known are tiny-tir"),
+        (["solve", "x?", "--model", "huge"], "no card for model 'huge': known are deepseek-math"),
         (["solve", "x?", "--model", "none.toml"], "cannot read none.toml"),
         (["solve", "x?", "--config", "none.toml"], "cannot read none.toml"),
         (["solve", "x?", "--engine", "abacus"], "must be one of transformers, vllm"),

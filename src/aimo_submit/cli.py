@@ -6,20 +6,29 @@ import argparse
 import logging
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.logging import RichHandler
 
-from aimo_submit.cards import Card, config_for, fits_context
-from aimo_submit.competition import EDITIONS
-from aimo_submit.config import Config, parse_value, read_toml
+from aimo_submit.cards import config_for, fits_context
+from aimo_submit.doctor_commands import add_doctor_command
 from aimo_submit.errors import EngineDied, UserError
 from aimo_submit.kaggle.commands import add_kernel_commands
-from aimo_submit.records import Problem, Solution, Trace
+from aimo_submit.kaggle.notebook_commands import add_notebook_commands
+from aimo_submit.kaggle.rehearse_commands import add_rehearse_command
+from aimo_submit.kaggle.upload_commands import add_upload_command
+from aimo_submit.offline.commands import add_eval_commands
+from aimo_submit.offline.distil_commands import add_distil_command
+from aimo_submit.offline.model_commands import add_models_command
+from aimo_submit.offline.pool_commands import add_pool_commands
+from aimo_submit.offline.profile_commands import add_profile_command
+from aimo_submit.offline.quantize_commands import add_quantize_command
+from aimo_submit.offline.report_commands import add_report_command
+from aimo_submit.offline.tune_commands import add_tune_command
+from aimo_submit.options import add_run_options, given
+from aimo_submit.records import Problem, Trace
 
 MISUSE, FAILED, INTERRUPTED = 2, 1, 130
 CRASH = Path("runs/crash.txt")
@@ -64,77 +73,27 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: aimo-submit solve 'What is the sum of the digits of $2^{40}$?'",
     )
     solve.add_argument("text", metavar="PROBLEM", help="the problem's text, or - for stdin")
-    _run_options(solve)
+    add_run_options(solve)
     solve.set_defaults(run=_solve)
 
-    evaluate = commands.add_parser(
-        "eval",
-        help="solve a problem set and report accuracy with its variance; resumes when run again",
-        epilog="example: aimo-submit eval original --seeds 5 --samples 16 --out runs/first.jsonl",
-    )
-    evaluate.add_argument(
-        "problems", metavar="SET", help="tiny, original, a .csv/.jsonl/.parquet file, a hub name"
-    )
-    evaluate.add_argument("--seeds", type=int, default=1, metavar="K", help="seeds, from --seed on")
-    evaluate.add_argument("--limit", type=int, metavar="K", help="take the first K problems only")
-    evaluate.add_argument(
-        "--out", type=Path, metavar="FILE", help="journal (default: runs/SET.jsonl)"
-    )
-    evaluate.add_argument("--show", action="store_true", help="show one sample's work per problem")
-    _run_options(evaluate)
-    evaluate.set_defaults(run=_evaluate)
-
-    doctor = commands.add_parser(
-        "doctor", help="what holds on this machine around model-written code, tried out"
-    )
-    doctor.set_defaults(run=_doctor)
-
-    summary = commands.add_parser(
-        "summary",
-        help="summarise a journal, also while it is growing",
-        epilog="example: aimo-submit summary runs/original.jsonl",
-    )
-    summary.add_argument("journal", type=Path, metavar="FILE", help="a journal that eval wrote")
-    summary.set_defaults(run=_summary)
-
-    votes = commands.add_parser(
-        "votes",
-        help="compare every vote rule on samples that were recorded",
-        epilog="example: aimo-submit votes runs/original.jsonl",
-    )
-    votes.add_argument(
-        "files", type=Path, nargs="+", metavar="FILE", help="journals, or .csv tables of answers"
-    )
-    votes.set_defaults(run=_votes)
+    add_eval_commands(commands)
+    add_pool_commands(commands)
+    add_doctor_command(commands)
     add_kernel_commands(commands)
+    add_upload_command(commands)
+    add_notebook_commands(commands)
+    add_rehearse_command(commands)
+    add_models_command(commands)
+    add_distil_command(commands)
+    add_profile_command(commands)
+    add_tune_command(commands)
+    add_report_command(commands)
+    add_quantize_command(commands)
     return parser
 
 
-def _run_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings as TOML")
-    parser.add_argument("--model", metavar="CARD", help="model card (default: tiny-tir)")
-    parser.add_argument("--engine", metavar="NAME", help="transformers (default) or vllm")
-    parser.add_argument("--edition", metavar="NAME", help="aimo-1 (default), aimo-2, aimo-3, any")
-    parser.add_argument("-n", "--samples", type=int, metavar="N", help="samples a problem (48)")
-    parser.add_argument("-m", "--rounds", type=int, metavar="M", help="rounds a sample (4)")
-    parser.add_argument("--seed", type=int, metavar="K", help="first seed (0)")
-    parser.add_argument(
-        "-c", dest="settings", action="append", default=[], metavar="NAME=VALUE",
-        help="any other setting, as in TOML: -c temperature=0.6",
-    )  # fmt: skip
-
-
-def _given(args: argparse.Namespace) -> Mapping[str, Any]:
-    """The settings named on the command line, over those of --config."""
-    given = read_toml(args.config) if args.config else {}
-    for name in ("model", "engine", "edition", "samples", "rounds", "seed"):
-        if getattr(args, name) is not None:
-            given[name] = getattr(args, name)
-    return given | dict(parse_value(setting) for setting in args.settings)
-
-
 def _solve(args: argparse.Namespace) -> int:
-    config, card = config_for(_given(args))
+    config, card = config_for(given(args))
     problem = Problem("problem", sys.stdin.read() if args.text == "-" else args.text)
     if not problem.text.strip():
         raise UserError("the problem is empty: give its text, in quotes")
@@ -153,102 +112,6 @@ def _solve(args: argparse.Namespace) -> int:
     out.print(show.work(solution))
     out.print(show.solution_line(solution))
     return 0
-
-
-def _evaluate(args: argparse.Namespace) -> int:
-    from aimo_submit.offline.problems import load_problems
-
-    config, card = config_for(_given(args))
-    if config.total_time_s is not None:
-        raise UserError("eval keeps no time budget, so that every sample counts: drop total_time_s")
-    for name in ("seeds", "limit"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise UserError(f"--{name} {getattr(args, name)}: must be at least 1")
-    problems = load_problems(args.problems, EDITIONS[config.edition])[: args.limit]
-    fits_context(card, problems)
-    path = args.out or Path("runs") / f"{Path(args.problems).stem}.jsonl"
-    _run(config, card, problems, path, args)
-    return 0
-
-
-def _run(
-    config: Config, card: Card, problems: list[Problem], path: Path, args: argparse.Namespace
-) -> None:
-    from aimo_submit import show, start_solver
-    from aimo_submit.offline.evaluate import evaluate, problems_at_once, remaining, settings_of
-    from aimo_submit.offline.journal import Journal, key_of
-
-    seeds = range(config.seed, config.seed + args.seeds)
-    with Journal(path, settings_of(config)) as journal:
-        jobs = remaining(problems, seeds, journal)
-        done = len(problems) * len(seeds) - len(jobs)
-        if done:
-            notes.print(f"{path}: {done} solved before, {len(jobs)} to go")
-        board = show.Board(notes, done + len(jobs), done)
-
-        def report(solution: Solution) -> None:
-            board.finish(solution)
-            if args.show:
-                out.print(show.work(solution))
-            out.print(show.solution_line(solution))
-
-        if jobs:
-            with notes.status(f"loading {card.name} on {config.engine}"):
-                solver = start_solver(config, card, watch=board.watch).__enter__()
-            with solver, board.live if notes.is_terminal else nullcontext():
-                at_once = problems_at_once(config)
-                evaluate(solver, jobs, journal, at_once=at_once, report=report)
-        wanted = {key_of(p, seed) for p in problems for seed in seeds}
-        solved = [s for s in journal.solutions if key_of(s.problem, s.seed) in wanted]
-    _print_summary(solved)
-    notes.print(f"every sample is in {path}")
-
-
-def _doctor(args: argparse.Namespace) -> int:
-    import asyncio
-
-    from aimo_submit import show
-    from aimo_submit.sandbox.server import ForkServer
-    from aimo_submit.sandbox.trial import promises
-
-    async def examine() -> bool:
-        async with ForkServer() as server:
-            layers, found = await server.layers(), await promises(server)
-        out.print(show.layers_table(layers))
-        out.print(show.promises_table(found))
-        return all(promise.holds for promise in found)
-
-    if asyncio.run(examine()):
-        return 0
-    notes.print("what does not hold takes root in a container, or a kernel with Landlock (5.13 on)")
-    return FAILED
-
-
-def _summary(args: argparse.Namespace) -> int:
-    from aimo_submit.offline.journal import read_journal
-
-    _, solutions = read_journal(args.journal)
-    if not solutions:
-        raise UserError(f"{args.journal}: no problem has been solved yet")
-    _print_summary(solutions)
-    return 0
-
-
-def _votes(args: argparse.Namespace) -> int:
-    from aimo_submit.offline.votes import compare, load_ballots, quality_lines, rules_table
-
-    ballots = [ballot for path in args.files for ballot in load_ballots(path)]
-    out.print(rules_table(compare(ballots), f"{len(ballots)} votes"))
-    for line in quality_lines(ballots):
-        out.print(line)
-    return 0
-
-
-def _print_summary(solutions: list[Solution]) -> None:
-    from aimo_submit import show
-    from aimo_submit.offline.summary import summarise
-
-    out.print(show.summary_table(summarise(solutions)))
 
 
 if __name__ == "__main__":
