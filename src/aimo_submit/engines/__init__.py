@@ -6,10 +6,11 @@ aborts its request in the engine. `tests/test_engines.py` is the contract, run o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+from aimo_submit.errors import UserError
 from aimo_submit.records import Completion
 
 
@@ -23,6 +24,7 @@ class Sampling:
     stop: tuple[str, ...]  # the completion ends with the first of these that appears
     seed: int
     stop_token_ids: tuple[int, ...] = ()  # end a turn as the tokenizer's EOS does
+    sample: int = 0  # equal for the rounds of a sample, which one engine serves best; 0: none
 
 
 class Engine(Protocol):
@@ -36,6 +38,11 @@ class Engine(Protocol):
     @property
     def running(self) -> int:
         """Requests in the engine now, by the engine's own count."""
+        ...
+
+    @property
+    def drawn(self) -> int:
+        """A count that changes with every step; one that stands still under work shows a hang."""
         ...
 
     def encode(self, text: str, *, prompt: bool = False) -> list[int]:
@@ -52,3 +59,13 @@ class Engine(Protocol):
     async def aclose(self) -> None:
         """Releases the model."""
         ...
+
+
+Starter = Callable[[], Coroutine[Any, Any, Engine]]  # starts an engine, whenever it is called
+
+
+def room(prompt: Sequence[int], sampling: Sampling, context: int) -> int:
+    """How many tokens may be drawn; a `UserError` for a prompt that leaves none."""
+    if not 0 < len(prompt) < context:
+        raise UserError(f"a prompt of {len(prompt)} tokens: the model takes 1 to {context - 1}")
+    return min(sampling.max_new_tokens, context - len(prompt))

@@ -25,10 +25,10 @@ _NUCLEUS = 64  # tokens that nearly always hold top_p of the probability
 class Request:
     """A completion being made, and the caller who awaits it."""
 
-    def __init__(self, prompt: Sequence[int], sampling: Sampling, *, room: int) -> None:
+    def __init__(self, prompt: Sequence[int], sampling: Sampling, limit: int) -> None:
         self.prompt = np.array(prompt, np.int64)
         self.sampling = sampling
-        self.limit = min(sampling.max_new_tokens, room)
+        self.limit = limit
         # A number per position from the request's own seed: no other request has a part in it.
         self.noise = np.random.default_rng(sampling.seed).random(self.limit)
         self.tokens: list[int] = []
@@ -64,6 +64,11 @@ class Batch:
         self._model, self._tokens, self._max = model, tokens, max_batch
         eos = model.generation_config.eos_token_id if model.generation_config else None
         self._eos = tokens.eos.union([eos] if isinstance(eos, int) else eos or [])
+
+    @property
+    def rows(self) -> int:
+        """How many requests can run together."""
+        return self._max
 
     @property
     def busy(self) -> bool:

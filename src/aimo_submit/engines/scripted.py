@@ -14,8 +14,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from aimo_submit.engines import Sampling
-from aimo_submit.errors import EngineDied, UserError
+from aimo_submit.engines import Sampling, room
+from aimo_submit.errors import EngineDied
 from aimo_submit.records import Completion, Execution, Finish, Scope
 
 T = TypeVar("T")
@@ -47,6 +47,7 @@ class ScriptedEngine:
         self._requests: set[_Request] = set()
         self._changed = asyncio.Event()
         self._clock: asyncio.Task[None] | None = None
+        self._made = self._begun = self._pace = 0.0  # steps; and since when at which pace
         self._closed = False
 
     @property
@@ -57,17 +58,20 @@ class ScriptedEngine:
     def running(self) -> int:
         return len(self._requests)
 
+    @property
+    def drawn(self) -> int:
+        since_s = asyncio.get_running_loop().time() - self._begun if self._requests else 0.0
+        return int(self._made + (since_s / self._pace if self._pace else 0))
+
     def encode(self, text: str, *, prompt: bool = False) -> list[int]:
         return list(text.encode())
 
     async def complete(self, prompt: Sequence[int], sampling: Sampling) -> Completion:
         if self._closed:
             raise EngineDied("it was closed")
-        room = min(sampling.max_new_tokens, self._context - len(prompt))
-        if room < 1:
-            raise UserError(f"a prompt of {len(prompt)} tokens fills the context")
+        limit = room(prompt, sampling, self._context)
         written = self._script(bytes(prompt).decode(errors="replace"), sampling)
-        text, finish = _cut(written, sampling.stop, room)
+        text, finish = _cut(written, sampling.stop, limit)
         tokens = tuple(text.encode())
         await self._decode(len(tokens) + 1)  # the end of the turn is a token, too
         if self._closed:
@@ -100,10 +104,12 @@ class ScriptedEngine:
         while True:
             self._changed.clear()
             pace, start = self._step_time(len(self._requests)), now()
+            self._pace, self._begun = pace, start
             batch = list(self._requests)  # those who join meanwhile have not been decoded yet
             least = min((request.left for request in batch), default=math.inf)
             await _wait(self._changed, least * pace if batch else None)
             made = (now() - start) / pace if pace else math.inf
+            self._made += made if pace else 1
             for request in batch:
                 request.left -= made
                 if request.left < 1e-6:

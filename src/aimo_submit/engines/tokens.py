@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aimo_submit.errors import UserError
+from aimo_submit.errors import EngineDied, UserError
+from aimo_submit.records import Completion, Finish
 
 
 class Tokens:
@@ -86,3 +87,22 @@ class Tokens:
                 if self.decode(whole) == text:
                     return text, whole
         return text, tuple(self.encode(text))
+
+    def completion(
+        self, drawn: Sequence[int], finish: str, by_text: bool, stop: Sequence[str], mean: float
+    ) -> Completion:
+        """What vLLM drew, as a record; `by_text`: a stop string ended it, not a token."""
+        match finish:
+            case "stop" if by_text:
+                return Completion(*self.cut(drawn, stop), Finish.STOP, mean)
+            case "stop":  # by a token, which is no part of the text
+                return Completion(*self.cut(drawn[:-1], ()), Finish.EOS, mean)
+            case "length":
+                return Completion(*self.cut(drawn, ()), Finish.LENGTH, mean)
+        raise EngineDied(f"vLLM ended a request for an unknown reason: {finish}")
+
+    def without_eos(self, text: str) -> str:
+        """The text, without the end-of-turn token that some servers leave at its end."""
+        for token in self.eos:
+            text = text.removesuffix(self.decode([token]))
+        return text

@@ -13,8 +13,9 @@ import asyncio
 import os
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
-from aimo_submit.engines import Sampling
+from aimo_submit.engines import Sampling, Starter, room
 from aimo_submit.engines.batch import Batch, Request
 from aimo_submit.engines.slots import ATTENTION
 from aimo_submit.engines.tokens import Tokens
@@ -44,6 +45,11 @@ class Options:
     threads: int | None = None  # as many as there are cores
 
 
+def starters(path: Path, options: Mapping[str, Any]) -> list[Starter]:
+    """What loads the model of that folder."""
+    return [partial(TransformersEngine.start, path, **options)]
+
+
 class TransformersEngine:
     """Completes prompts with a model that transformers can load."""
 
@@ -52,7 +58,7 @@ class TransformersEngine:
         self._tokens, self._threads = tokens, options.threads
         self._inbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._requests: set[Request] = set()
-        self._died = ""
+        self._died, self._steps = "", 0
         self._cause: Exception | None = None
         self._thread = threading.Thread(target=self._serve, name="transformers", daemon=True)
         self._thread.start()
@@ -75,15 +81,21 @@ class TransformersEngine:
     def running(self) -> int:
         return len(self._requests)
 
+    @property
+    def drawn(self) -> int:
+        return self._steps
+
+    @property
+    def kv_tokens(self) -> int:
+        """Tokens that the rows of its batch hold together."""
+        return self._batch.rows * self.context
+
     def encode(self, text: str, *, prompt: bool = False) -> list[int]:
         return self._tokens.encode(text, prompt=prompt)
 
     async def complete(self, prompt: Sequence[int], sampling: Sampling) -> Completion:
         """The model's continuation of the prompt; no tokens where it ends its turn at once."""
-        if not 0 < len(prompt) < self.context:
-            longest = self.context - 1
-            raise UserError(f"a prompt of {len(prompt)} tokens: the model takes 1 to {longest}")
-        request = Request(prompt, sampling, room=self.context - len(prompt))
+        request = Request(prompt, sampling, room(prompt, sampling, self.context))
         self._requests.add(request)
         if self._died:  # asked only now: a thread that dies later sees the request
             self._requests.discard(request)
@@ -105,6 +117,7 @@ class TransformersEngine:
         try:
             with torch.inference_mode():
                 while self._admit():
+                    self._steps += 1
                     for request, completion in self._batch.step():
                         self._requests.discard(request)
                         if completion:

@@ -11,14 +11,20 @@ import dataclasses
 import gc
 import itertools
 import os
+from collections import deque
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from aimo_submit.engines import Sampling
+from aimo_submit.engines import Sampling, Starter, room
+from aimo_submit.engines.flight import Flight
 from aimo_submit.engines.tokens import Tokens
+from aimo_submit.engines.trial import sound
+from aimo_submit.engines.vllm_settings import Settings, devices, ladder, seeing
 from aimo_submit.errors import EngineDied, UserError
-from aimo_submit.records import Completion, Finish
+from aimo_submit.machine import detect
+from aimo_submit.records import Completion
 
 # vLLM is told these by the environment only, some of them when it is imported.
 _ENVIRONMENT = {
@@ -32,7 +38,31 @@ _DEFAULTS: Mapping[str, Any] = {
     "disable_log_stats": True,
     "logprobs_mode": "processed_logprobs",
 }
-_ABORT_S = 5.0  # what a dead core may take to abort a request
+
+
+def starters(path: Path, options: Mapping[str, Any]) -> list[Starter]:
+    """What loads the model of that folder: as often as `replicas` says, each on GPUs of its own.
+
+    The other options are vLLM's engine arguments; `tensor_parallel_size` spreads each replica.
+    """
+    machine, options = detect(), dict(options)
+    replicas, each = options.pop("replicas", 1), options.get("tensor_parallel_size", 1)
+    if not isinstance(replicas, int) or replicas < 1:
+        raise UserError(f"replicas = {replicas!r}: must be a whole number from 1")
+    ways = deque(ladder(machine))
+    seen = [devices(replica, replicas, each, machine) for replica in range(replicas)]
+    return [partial(sound, partial(_start, path, options, gpus), ways) for gpus in seen]
+
+
+async def _start(
+    path: Path, options: Mapping[str, Any], gpus: str | None, way: Settings
+) -> VllmEngine:
+    for name, value in way.variables.items():
+        os.environ.setdefault(name, value)
+    suited, given = way.arguments, options
+    return await VllmEngine.start(
+        path, gpus, **({**given, **suited} if way.fallback else {**suited, **given})
+    )
 
 
 class VllmEngine:
@@ -41,19 +71,20 @@ class VllmEngine:
     def __init__(self, engine: Any, tokens: Tokens) -> None:
         self._engine, self._tokens = engine, tokens
         self._context = int(engine.vllm_config.model_config.max_model_len)
-        self._ids = itertools.count()
-        self._work: set[asyncio.Task[Completion]] = set()
+        self._cache_config = engine.vllm_config.cache_config
+        self._ids, self._drawn, self._flight = itertools.count(), 0, Flight()
         self._closed = False
 
     @classmethod
-    async def start(cls, path: Path, **options: Any) -> VllmEngine:
+    async def start(cls, path: Path, gpus: str | None = None, **options: Any) -> VllmEngine:
         """An engine with the model of that folder; options are vLLM's engine arguments."""
-        return await asyncio.to_thread(cls._loaded, path, options)
+        return await asyncio.to_thread(cls._loaded, path, gpus, options)
 
     @classmethod
-    def _loaded(cls, path: Path, options: Mapping[str, Any]) -> VllmEngine:
+    def _loaded(cls, path: Path, gpus: str | None, options: Mapping[str, Any]) -> VllmEngine:
         tokens = Tokens(path)  # first: it is quick, and says what is wrong with a folder
-        return cls(_load(path, options), tokens)
+        with seeing(gpus):
+            return cls(_load(path, options), tokens)
 
     @property
     def context(self) -> int:
@@ -65,76 +96,65 @@ class VllmEngine:
             return 0
         return int(self._engine.output_processor.get_num_unfinished_requests())
 
+    @property
+    def kv_tokens(self) -> int:
+        """Tokens that its KV cache holds, as it says after profiling the device."""
+        cache = self._cache_config  # also when closed
+        told = getattr(cache, "kv_cache_size_tokens", None)  # not yet in 0.19
+        return int(told or (cache.num_gpu_blocks or 0) * cache.block_size)
+
+    @property
+    def drawn(self) -> int:
+        if self._closed:
+            return self._drawn
+        running = tuple(self._engine.output_processor.request_states.values())
+        return self._drawn + sum(int(each.detokenizer.num_output_tokens()) for each in running)
+
     def encode(self, text: str, *, prompt: bool = False) -> list[int]:
         return self._tokens.encode(text, prompt=prompt)
 
     async def complete(self, prompt: Sequence[int], sampling: Sampling) -> Completion:
         """The model's continuation of the prompt; no tokens where it ends its turn at once."""
-        if self._closed:
-            raise EngineDied("it was closed")
-        if not 0 < len(prompt) < self.context:
-            longest = self.context - 1
-            raise UserError(f"a prompt of {len(prompt)} tokens: the model takes 1 to {longest}")
-        work = asyncio.create_task(self._generate(prompt, sampling))
-        self._work.add(work)
-        work.add_done_callback(self._work.discard)
-        try:
-            return await work
-        except asyncio.CancelledError:
-            caller = asyncio.current_task()
-            if self._closed and not (caller and caller.cancelling()):
-                raise EngineDied("it was closed") from None
-            raise
+        limit = room(prompt, sampling, self.context)
+        return await self._flight.fly(self._generate(prompt, sampling, limit))
 
     async def aclose(self) -> None:
         """Ends the core's process; what is in flight fails."""
-        if self._closed:
+        if not await self._flight.ground():
             return
         self._closed = True
-        for work in self._work:
-            work.cancel()
-        if self._work:
-            await asyncio.wait(self._work, timeout=_ABORT_S)
+        if handler := self._engine.output_handler:
+            handler.cancel()  # it would log the end of the core as an error
         await asyncio.to_thread(self._engine.shutdown)
         del self._engine
         gc.collect()  # it lies in a cycle, and complains where the interpreter's end finds it
 
-    async def _generate(self, prompt: Sequence[int], sampling: Sampling) -> Completion:
+    async def _generate(self, prompt: Sequence[int], sampling: Sampling, limit: int) -> Completion:
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
-        room = self.context - len(prompt)
         outputs = self._engine.generate(
-            {"prompt_token_ids": list(prompt)}, _params(sampling, room), str(next(self._ids))
+            {"prompt_token_ids": list(prompt)}, _params(sampling, limit), str(next(self._ids))
         )
         try:
             # One output, the last; cancelled in here, vLLM aborts the request.
             last = [output async for output in outputs][-1].outputs[0]
         except (EngineDeadError, EngineGenerateError) as error:
             raise EngineDied(f"vLLM: {error}") from error
-        return self._completion(last, sampling)
-
-    def _completion(self, output: Any, sampling: Sampling) -> Completion:
-        """What vLLM generated, as a record."""
-        drawn, by_text = list(output.token_ids), isinstance(output.stop_reason, str)
-        mean = output.cumulative_logprob / len(drawn)
-        match output.finish_reason:
-            case "stop" if by_text:
-                return Completion(*self._tokens.cut(drawn, sampling.stop), Finish.STOP, mean)
-            case "stop":  # by a token, which is no part of the text
-                return Completion(*self._tokens.cut(drawn[:-1], ()), Finish.EOS, mean)
-            case "length":
-                return Completion(*self._tokens.cut(drawn, ()), Finish.LENGTH, mean)
-        raise EngineDied(f"vLLM ended a request for an unknown reason: {output.finish_reason}")
+        drawn = list(last.token_ids)
+        self._drawn += len(drawn)
+        mean = last.cumulative_logprob / len(drawn)
+        by_text = isinstance(last.stop_reason, str)
+        return self._tokens.completion(drawn, last.finish_reason, by_text, sampling.stop, mean)
 
 
-def _params(sampling: Sampling, room: int) -> Any:
+def _params(sampling: Sampling, limit: int) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
     return SamplingParams(
         temperature=sampling.temperature,
         top_p=sampling.top_p,
-        max_tokens=min(sampling.max_new_tokens, room),
+        max_tokens=limit,
         stop=list(sampling.stop),
         stop_token_ids=list(sampling.stop_token_ids),
         seed=sampling.seed,
