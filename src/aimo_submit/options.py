@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aimo_submit.config import parse_value, read_toml
+from aimo_submit.cards import Card, config_for
+from aimo_submit.config import Config, parse_value, read_toml
+from aimo_submit.hardware import recognise
+from aimo_submit.machine import detect
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +26,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "-c", dest="settings", action="append", default=[], metavar="NAME=VALUE",
         help="any other setting, as in TOML: -c temperature=0.6",
     )  # fmt: skip
+
+
+def settings_of_run(args: argparse.Namespace) -> tuple[Config, Card]:
+    """The settings named, over those of the model's card for this machine; and the card."""
+    here = recognise([gpu.name for gpu in detect().gpus])
+    return config_for(given(args), machine=here)
 
 
 def given(args: argparse.Namespace) -> Mapping[str, Any]:

@@ -10,7 +10,6 @@ from typing import Any
 
 from aimo_submit.cards import Card
 from aimo_submit.config import Config
-from aimo_submit.hardware import HARDWARE
 from aimo_submit.kaggle.wheels import import_failure, present
 from aimo_submit.machine import Machine
 
@@ -25,15 +24,6 @@ class Fault:
 
     text: str
     instead: Mapping[str, Any] = field(default_factory=dict)
-
-
-def machine_name(machine: Machine) -> str | None:
-    """The name by which cards know the machine; None: none of them."""
-    for known in HARDWARE.values():
-        if known.gpu and len(machine.gpus) == known.devices:
-            if all(known.gpu in gpu.name for gpu in machine.gpus):
-                return known.name
-    return None
 
 
 def model_faults(card: Card) -> Iterator[Fault]:

@@ -233,7 +233,9 @@ def _sources(data: Mapping[str, Any], folder: Path) -> Iterator[str]:
     for key, (pattern, form) in _SOURCES.items():
         for source in data.get(key, []):
             bare = _PREFIX.sub("", source)
-            if not re.fullmatch(pattern, source):
+            if bare.startswith(PLACEHOLDER):
+                yield f"{key}: {source!r}: put your Kaggle name in place of {PLACEHOLDER}"
+            elif not re.fullmatch(pattern, source):
                 hint = f"write {bare!r}" if re.fullmatch(pattern, bare) else f"must be {form}"
                 yield f"{key}: {source!r}: {hint}"
 

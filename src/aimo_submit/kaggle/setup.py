@@ -14,7 +14,8 @@ from aimo_submit.cards import Card, all_cards, config_for, load_card
 from aimo_submit.competition import EDITIONS
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
-from aimo_submit.kaggle.checks import Fault, machine_name, model_faults
+from aimo_submit.hardware import recognise
+from aimo_submit.kaggle.checks import Fault, model_faults
 from aimo_submit.kaggle.mounts import Mounts
 from aimo_submit.machine import Machine
 
@@ -34,7 +35,8 @@ class Setup:
         """The settings over those of the model's card for this machine."""
         try:
             weights = next(iter(self.models), None)
-            return config_for(self.given, weights, machine_name(self.machine))[0]
+            name = recognise([gpu.name for gpu in self.machine.gpus])
+            return config_for(self.given, weights, name)[0]
         except UserError:  # no model: what was given still holds
             return Config.of(self.given)
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from aimo_submit.cards import Card, config_for, fits_context
+from aimo_submit.cards import Card, fits_context
 from aimo_submit.competition import EDITIONS
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
 from aimo_submit.offline.pool_commands import print_pool
-from aimo_submit.options import add_run_options, given
+from aimo_submit.options import add_run_options, settings_of_run
 from aimo_submit.records import Problem, Solution
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _add_eval(commands: Commands) -> None:
 def _evaluate(args: argparse.Namespace) -> int:
     from aimo_submit.offline.problems import load_problems
 
-    config, card = config_for(given(args))
+    config, card = settings_of_run(args)
     for name in ("seeds", "limit", "actors"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise UserError(f"--{name} {getattr(args, name)}: must be at least 1")

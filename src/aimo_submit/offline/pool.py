@@ -135,7 +135,8 @@ def _prompt_tokens(settings: Mapping[str, Any], texts: Sequence[str]) -> NDArray
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(card.path / "tokenizer.json"))
-    prompts = [card.format.prompt(text) for text in texts]
+    whole = (text.encode(errors="replace").decode() for text in texts)  # no half surrogates
+    prompts = [card.format.prompt(text) for text in whole]
     return np.array([len(found.ids) for found in tokenizer.encode_batch(prompts)], np.int32)
 
 

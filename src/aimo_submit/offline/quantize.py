@@ -14,8 +14,10 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from aimo_submit.cards import Card
@@ -59,7 +61,7 @@ def quantise(card: Card, recipe: Recipe, texts: Sequence[str], folder: Path) -> 
     if any(folder.glob("*.safetensors")):
         raise UserError(f"{folder} holds a model already: choose another --out, or remove it")
     _check_sizes(card)
-    _WRITERS[recipe.tool](card, recipe, texts, folder)
+    _WRITERS[recipe.tool](card, recipe, texts, folder.resolve())
     for pattern in _TOKENIZER:
         for file in card.path.glob(pattern):
             shutil.copy(file, folder / file.name)
@@ -97,9 +99,10 @@ def _gptqmodel(card: Card, recipe: Recipe, texts: Sequence[str], folder: Path) -
         os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")  # its own default fails there
     library = _imported("gptqmodel", "pip install 'aimo-submit[quantize]'")
     config = library.QuantizeConfig(bits=recipe.bits, group_size=GROUP, desc_act=recipe.act_order)
-    model = library.GPTQModel.load(str(card.path), config)
-    model.quantize(_tokenised(card, texts), batch_size=BATCH)
-    model.save(str(folder))
+    with TemporaryDirectory() as scratch, chdir(scratch):  # it leaves logs where it runs
+        model = library.GPTQModel.load(str(card.path), config)
+        model.quantize(_tokenised(card, texts), batch_size=BATCH)
+        model.save(str(folder))
 
 
 def _auto_gptq(card: Card, recipe: Recipe, texts: Sequence[str], folder: Path) -> None:

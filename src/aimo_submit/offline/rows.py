@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,13 +16,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from aimo_submit.errors import UserError
-from aimo_submit.offline.journal import lines_of
+from aimo_submit.offline.journal import counted, lines_of
 from aimo_submit.offline.pool import Pool
 
 SHOWN = 300  # characters of a problem in the table; its samples hold all of it
-
-# Nothing that a model writes can look like this: within a JSON string the quotes are escaped.
-_TOKENS = re.compile(rb'"tokens":\[([\d,]*)\]')
 
 Found = dict[str, Any]  # a solution as its journal has it, tokens counted
 
@@ -138,7 +134,7 @@ def _solutions(
     for file in files:
         for at, line in lines_of(file):
             try:
-                found = json.loads(_TOKENS.sub(_counted, line))
+                found = counted(line)
                 packed = _packed(found)
             except (ValueError, KeyError, TypeError) as error:
                 raise UserError(
@@ -146,10 +142,6 @@ def _solutions(
                 ) from error
             yield found, packed
             advance(len(line))
-
-
-def _counted(tokens: re.Match[bytes]) -> bytes:
-    return b'"tokens":%d' % (tokens[1].count(b",") + 1 if tokens[1] else 0)
 
 
 def _element(number: int, packed: str) -> bytes:

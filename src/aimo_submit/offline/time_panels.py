@@ -40,12 +40,14 @@ def played(study: Study, setting: Setting) -> Runs:
     """Random sets in random orders, with the same samples in each order of a set."""
     games, hours, right = Games(study, setting), [], []
     for chosen in _orders(study):
-        clock = Clock(study.profile.load_s)
+        clock = Clock()
         terms = Terms(
             study.limit_s, study.problems, samples=setting.samples, eps=setting.early_stop
         )
         problems = [partial(games.play, row) for row in chosen]
-        found = run(Budget(terms, clock), clock, problems, GAP_S)
+        budget = Budget(terms, clock)
+        clock.now_s = study.profile.load_s  # it runs from before the model loads
+        found = run(budget, clock, problems, GAP_S)
         hours.append(_hours(found, study.profile.load_s))
         right.append(float(sum(p.answer == 0 for p in found)))
     shape = SETS, ORDERS

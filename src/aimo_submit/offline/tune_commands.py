@@ -87,12 +87,11 @@ def _tune(args: argparse.Namespace) -> int:
 
 
 def _profile(name: str | None, settings: Mapping[str, Any]) -> Any:
-    from aimo_submit.offline.throughput import load_profile
+    from aimo_submit.offline.throughput import MODEL, load_profile
 
     if name is None:
         return None
-    model = settings.get("model")
-    return load_profile(name, model) if model else load_profile(name)
+    return load_profile(name, settings.get("model", MODEL))
 
 
 def _report(tuning: Tuning, settings: Mapping[str, Any], args: argparse.Namespace) -> None:
