@@ -8,7 +8,7 @@ UNWANTED := torchvision torchaudio torchcodec
 MESSAGE ?= $(shell git log -1 --format='%h %s')
 
 .PHONY: demo test check notebook push submit doctor eval bench bench-sandbox bench-budget \
-	bench-orders bench-tune bench-ray soak train-tiny clean
+	rehearse chaos bench-orders bench-tune bench-ray soak train-tiny clean
 
 demo: $(VENV)/ready-demo  ## solve two dozen problems with the bundled model, showing the work
 	@rm -f runs/demo.jsonl
@@ -24,6 +24,13 @@ check: $(VENV)/ready-test  ## lint, types, and whether the notebooks are those o
 
 notebook: $(VENV)/ready-test  ## build the notebooks, the kit inside the submission's
 	$(VENV)/bin/aimo-submit build
+
+rehearse: $(VENV)/ready-test  ## run the built notebook as Kaggle would (three minutes)
+	$(VENV)/bin/aimo-submit build
+	$(VENV)/bin/aimo-submit rehearse
+
+chaos: $(VENV)/ready-test  ## the same with everything that goes wrong on Kaggle
+	$(VENV)/bin/aimo-submit rehearse --scripted --run rerun --limit 4 --chaos all
 
 push: $(VENV)/ready-test  ## build, rehearse, push, wait until it has run
 	$(VENV)/bin/aimo-submit build

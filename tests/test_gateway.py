@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import dataclasses
 import io
 import os
 import random
@@ -28,9 +29,10 @@ from aimo_submit.engines.scripted import ScriptedEngine, ScriptedSandbox
 from aimo_submit.errors import EngineDied, UserError
 from aimo_submit.formats import FORMATS
 from aimo_submit.kaggle.gateway import predict_function, serve
-from aimo_submit.kaggle.predictor import Predictor, Start, Watch, admitted, plain
+from aimo_submit.kaggle.predictor import Predictor, Start, Watch
 from aimo_submit.kaggle.stand_in import StandIn
 from aimo_submit.kaggle.threads import process_age_s
+from aimo_submit.kaggle.values import admitted, plain
 from aimo_submit.offline.journal import read_journal
 from aimo_submit.records import Completion, Execution, Outcome, Problem, Solution
 from aimo_submit.sandbox import Sandbox
@@ -277,6 +279,48 @@ def test_an_event_loop_that_stays_blocked_is_given_up_after_two_problems(tmp_pat
         answers = [predictor.predict(k, text) for k, text in enumerate(texts)]
         release.set()
     assert answers == [0, 0, 42]
+
+
+def test_an_engine_that_dies_costs_no_problem_while_there_is_time(tmp_path: Path) -> None:
+    died: list[str] = []
+
+    def script(prompt: str, sampling: Sampling) -> str:
+        if not died:
+            died.append(prompt)
+            raise EngineDied("its process was killed")
+        return replies(ASK, ANSWER)(prompt, sampling)
+
+    config = dataclasses.replace(QUICK, samples=1, problem_timeout_s=20)
+    with predicting(starter(script), config, tmp_path) as predictor:
+        assert predictor.predict("a", TEXT) == 42
+    assert len(died) == 1
+
+
+def test_a_wait_for_the_model_counts_against_an_answer_of_aimo_2(tmp_path: Path) -> None:
+    """The gateway waits half an hour for an answer, whatever it is that takes so long."""
+    hang = threading.Event()
+    loads: list[float] = []
+
+    class Stuck(Solver):
+        def solve(self, problem: Problem) -> Solution:
+            if problem.id == "b":
+                hang.wait()
+            return super().solve(problem)
+
+    def start(config: Config, watch: Watch) -> Solver:
+        loads.append(time.monotonic())
+        if len(loads) > 1:
+            hang.wait()
+        return starter(kind=Stuck)(config, watch)
+
+    with Predictor(start, QUICK, tmp_path, load_s=30.0, grace_s=0.6) as predictor:
+        assert predictor.predict("a", TEXT) == 42
+        assert predictor.predict("b", TEXT) == 0
+        began = time.monotonic()
+        assert predictor.predict("c", TEXT) == 0
+        assert time.monotonic() - began < 10
+        hang.set()
+    assert len(loads) >= 2
 
 
 @pytest.mark.parametrize("error", [OSError("no GPU"), SystemExit(1), MemoryError()])

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from aimo_submit.errors import UserError
-from aimo_submit.kaggle.predictor import Predictor, plain
+from aimo_submit.kaggle.predictor import Predictor
+from aimo_submit.kaggle.values import plain
 
 
 def serve(predictor: Predictor, csv: Path, package: Any = None) -> None:

@@ -17,15 +17,17 @@ from concurrent.futures import Future, wait
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from aimo_submit.budget import CAP, Pace
-from aimo_submit.competition import EDITIONS, Edition
+from aimo_submit.competition import EDITIONS
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
+from aimo_submit.kaggle.limits import ANSWER_S, GRACE_S, limited
 from aimo_submit.kaggle.record import Recorder, row_of
 from aimo_submit.kaggle.threads import background, process_age_s
-from aimo_submit.records import Problem, Solution, Trace
+from aimo_submit.kaggle.values import admitted, plain
+from aimo_submit.records import Problem, Solution, Status, Trace
 from aimo_submit.solver import CLOSE_S, Solver, conclude
 
 log = logging.getLogger(__name__)
@@ -35,13 +37,12 @@ Watch = Callable[[Problem, Trace], None]
 # Makes the solver, not yet entered, for what is left of the run; called again when one is lost.
 Start = Callable[[Config, Watch], Solver]
 
-WIND_UP_S = 300.0  # of the notebook's limit: before our process starts, and after the last answer
-ANSWER_S = {"aimo-2": 30 * 60.0}  # the gateway's own limit on one answer
 LOAD_S = 900.0  # what the problem that waits for the model may wait
-GRACE_S = 10.0  # beyond the solver's limit: more than the grace it has itself
+LOAD_SHARE = 0.4  # of a run that is short, a rehearsal
 PING_S = 2.0  # within which a solver's event loop has to respond
 STRIKES = 2  # problems in a row after which an event loop that does not respond is given up
 TRIES = 3  # in a row, to make a solver
+AGAIN = 0.5  # of a problem's limit: if its samples broke off sooner, they begin once more
 REASON = 300  # characters of an error that are kept
 
 
@@ -58,13 +59,14 @@ class Predictor:
         config: Config,
         folder: Path = Path("runs"),
         *,
-        load_s: float = LOAD_S,
+        load_s: float | None = None,
         grace_s: float = GRACE_S,
     ) -> None:
         self.edition = EDITIONS[config.edition]
         self._start, self._config = start, limited(config, self.edition)
-        self._load_s, self._grace_s = load_s, grace_s
         total_s = self._config.total_time_s or 0.0
+        self._load_s = min(LOAD_S, LOAD_SHARE * total_s) if load_s is None else load_s
+        self._grace_s = grace_s
         self._due = time.monotonic() + total_s - process_age_s(total_s / 4)
         self._recorder = Recorder(folder, dataclasses.asdict(config))
         self._case = Case(Problem("", ""))
@@ -123,6 +125,12 @@ class Predictor:
         if self._left_s <= 0:
             raise TimeoutError("the time of the run is up")
         solver = self._loaded()
+        self._ask(solver, case)
+        if broke_off(case.solution) and case.age_s < AGAIN * self._limit_s:
+            self._ask(solver, case)  # an engine that died has been started anew
+
+    def _ask(self, solver: Solver, case: Case) -> None:
+        """Has the solver solve the problem; one that does not end is replaced."""
         paces = len(solver.paces)
         work = background(lambda: solver.solve(case.problem))
         try:
@@ -206,7 +214,7 @@ class Predictor:
     def _wait_s(self) -> float:
         """How long this problem may wait for a model: for a hung one, no more than its share."""
         load_s = self._load_s - (time.monotonic() - self._begun)
-        return min(max(load_s, self._left_s / self._problems_left), self._left_s)
+        return min(max(load_s, self._left_s / self._problems_left), self._answer_left_s)
 
     @property
     def _limit_s(self) -> float:
@@ -214,7 +222,15 @@ class Predictor:
         given = self._given
         share_s = (given.total_time_s or math.inf) / (given.problems or 1)
         longest_s = min(CAP * share_s, given.problem_timeout_s or math.inf)
-        return min(longest_s, max(0.0, self._left_s)) + self._grace_s
+        return min(longest_s, max(0.0, self._answer_left_s)) + self._grace_s
+
+    @property
+    def _answer_left_s(self) -> float:
+        """What is left for this answer; what it waited for a model counts, save for the first."""
+        if self.edition.name not in ANSWER_S or not self._done:
+            return self._left_s
+        answer_s = self._config.problem_timeout_s or math.inf
+        return min(self._left_s, answer_s - self._case.age_s)
 
 
 class Case:
@@ -234,6 +250,13 @@ class Case:
         return time.monotonic() - self._began
 
 
+def broke_off(solution: Solution | None) -> bool:
+    """Whether every sample failed: one that comes to its end would come to the same again."""
+    broken = (Status.ACTIVE, Status.FAILED)
+    traces = solution.traces if solution else []
+    return bool(traces) and all(trace.status in broken for trace in traces)
+
+
 def best_so_far(config: Config, case: Case) -> Solution:
     """What the votes say of a problem that its solver did not end, or the fallback."""
     traces = list(case.traces.values())
@@ -244,36 +267,3 @@ def best_so_far(config: Config, case: Case) -> Solution:
         solution = Solution(case.problem, fallback, [], [], config.seed, case.age_s, "fallback")
     solution.reason += f" ({case.reason})"
     return solution
-
-
-def limited(config: Config, edition: Edition) -> Config:
-    """The configuration with limits where it has none: the notebook's, and one answer's."""
-    most_s = edition.hours * 3600 - WIND_UP_S
-    total_s = min(config.total_time_s or most_s, most_s)
-    answer_s = ANSWER_S.get(edition.name, math.inf) - 2 * GRACE_S
-    longest_s = min(config.problem_timeout_s or math.inf, answer_s)
-    return dataclasses.replace(
-        config,
-        total_time_s=total_s,
-        problems=config.problems or edition.problems,
-        problem_timeout_s=None if math.isinf(longest_s) else longest_s,
-    )
-
-
-def admitted(edition: Edition, answer: object) -> int:
-    """The answer as a plain int in the edition's range and in 64 bits, else the fallback."""
-    if not isinstance(answer, int):
-        return edition.fallback
-    value = edition.admit(int(answer))
-    return edition.fallback if value is None or abs(value) >= 1 << 63 else value
-
-
-def plain(value: Any) -> str:
-    """The text in whatever a gateway hands over: a series of one, a string, nothing."""
-    if hasattr(value, "to_list"):
-        value = value.to_list()
-    if isinstance(value, list | tuple):
-        value = value[0] if value else None
-    if value is None or value != value:  # pandas has NaN where a cell is empty
-        return ""
-    return str(value).encode(errors="replace").decode()  # no half of a surrogate pair

@@ -104,7 +104,6 @@ class Recorder:
 
     def _write(self, journal: Journal, solution: Solution) -> None:
         journal.append(solution)
-        journal.solutions.clear()  # 50 problems' tokens would take most of a gigabyte
         write_table(self._folder / f"summary-{self._number}.csv", self._rows)
 
 

@@ -7,18 +7,20 @@ It ends with a `Verdict`. Does not reproduce gRPC: `predict` runs in a thread of
 
 from __future__ import annotations
 
+import queue
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from aimo_submit.competition import EDITIONS
 from aimo_submit.errors import UserError
+from aimo_submit.kaggle.limits import ANSWER_S
 
-ANSWER_S = {"aimo-2": 30 * 60.0}  # for one answer, the first excepted
 TOO_LARGE = 1 << 63
 
 
@@ -47,16 +49,23 @@ class StandIn:
     """The package of each edition: `make_env`, `AIMO2InferenceServer`, `AIMO3InferenceServer`.
 
     Problems come from the csv in its types, for AIMO-2 in random order. `speed` divides the
-    limits of time.
+    limits of time. `report` is told the verdict when a run has ended.
     """
 
     def __init__(
-        self, edition: str, csv: Path, folder: Path, *, speed: float = 1.0, seed: int = 0
+        self,
+        edition: str,
+        csv: Path,
+        folder: Path,
+        *,
+        speed: float = 1.0,
+        seed: int = 0,
+        report: Callable[[Verdict], None] = lambda verdict: None,
     ) -> None:
         if edition not in ("aimo-1", "aimo-2", "aimo-3"):
             raise UserError(f"{edition} has no gateway: take aimo-1, aimo-2 or aimo-3")
         self.edition, self.csv = EDITIONS[edition], csv
-        self._folder, self._seed = folder, seed
+        self._folder, self._seed, self.report = folder, seed, report
         self._answer_s = ANSWER_S.get(edition, float("inf")) / speed
         self._run_s = self.edition.hours * 3600 / speed
         self.verdict = Verdict(0)
@@ -123,6 +132,8 @@ class Server:
 
     def __init__(self, stand_in: StandIn, predict: Callable[..., Any]) -> None:
         self._stand_in, self._predict = stand_in, predict
+        self._calls: queue.SimpleQueue[tuple[Sequence[Any], Future[Any]] | None]
+        self._calls = queue.SimpleQueue()
 
     def serve(self) -> None:
         """Runs the gateway on the stand-in's own problems, as the competition rerun would."""
@@ -130,6 +141,7 @@ class Server:
 
     def run_local_gateway(self, data_paths: Sequence[str]) -> None:
         """Runs the gateway on a csv; `verdict` says how it went."""
+        threading.Thread(target=self._answer, daemon=True, name="stand-in").start()
         rows, answers = self._stand_in.begin(Path(data_paths[0])), []
         kinds: set[str] = set()
         try:
@@ -143,26 +155,29 @@ class Server:
             self._stand_in.write(answers)
         except Refused as refusal:
             self._stand_in.verdict.faults.append(str(refusal))
+        self._calls.put(None)
+        self._stand_in.report(self._stand_in.verdict)
 
     def _call(self, id: object, columns: Sequence[Any]) -> Any:
         """What predict returns; it gets no longer than the limit, and must not raise."""
-        returned: list[Any] = []
-        raised: list[BaseException] = []
-
-        def work() -> None:
-            try:
-                returned.append(self._predict(*columns))
-            except BaseException as error:  # reported as the gateway does: it is the user's own
-                raised.append(error)
-
-        thread = threading.Thread(target=work, daemon=True, name="stand-in")
+        answer: Future[Any] = Future()
         start = time.monotonic()
-        thread.start()
-        thread.join(min(self._stand_in.patience_s, threading.TIMEOUT_MAX) + 0.05)
+        self._calls.put((columns, answer))
+        wait([answer], min(self._stand_in.patience_s, threading.TIMEOUT_MAX) + 0.05)
         self._stand_in.time(id, time.monotonic() - start)
-        if raised:
-            raise Refused(f"{id}: predict raised {type(raised[0]).__name__}: {raised[0]}")
-        return returned[0]
+        error = answer.exception(0)
+        if error:
+            raise Refused(f"{id}: predict raised {type(error).__name__}: {error}")
+        return answer.result(0)
+
+    def _answer(self) -> None:
+        """Calls predict in one thread, as a server does: there may be no memory for another."""
+        while call := self._calls.get():
+            columns, answer = call
+            try:
+                answer.set_result(self._predict(*columns))
+            except BaseException as error:  # reported as the gateway does: it is the user's own
+                answer.set_exception(error)
 
     def _entry(self, id: object, frame: Any) -> tuple[object, object]:
         if _kind(frame) == "scalar":
@@ -234,6 +249,7 @@ class Env:
                 self._stand_in.write(self._answers)
         except Refused as refusal:
             verdict.faults.append(str(refusal))
+        self._stand_in.report(verdict)
 
 
 def is_whole(answer: object) -> bool:
