@@ -10,6 +10,7 @@ import pytest
 from aimo_submit.config import Config
 from aimo_submit.engines import Sampling
 from aimo_submit.engines.scripted import ScriptedEngine, StepTime
+from aimo_submit.errors import UserError
 from aimo_submit.records import Execution, Outcome, Solution, Status, Trace
 from aimo_submit.run import seed_of
 from aimo_submit.sandbox.server import ForkServer
@@ -148,3 +149,22 @@ def test_a_block_sees_of_earlier_ones_what_the_format_says(format: str, shown: s
     trace = asyncio.run(work()).traces[0]
     assert shown in trace.rounds[1].appended
     assert trace.answer == 42
+
+
+def test_formats_take_turns_over_the_samples() -> None:
+    """Diverse prompts, as AIMO-2's second place mixed reasoning and code."""
+    prompts: list[str] = []
+
+    def script(prompt: str, sampling: object) -> str:
+        prompts.append(prompt)
+        return "So \\boxed{42}."
+
+    run = run_of(script, Config(samples=4, formats=["r1_distill", "deepseekmath_rl_cot"]))
+    (solution,) = solved(run)
+    assert [t.answer for t in solution.traces] == [42] * 4
+    assert [p.startswith("User: ") for p in prompts] == [False, True, False, True]
+
+
+def test_an_unknown_format_in_the_mix_is_refused() -> None:
+    with pytest.raises(UserError, match="unknown format 'cot'"):
+        Config(formats=["cot"])

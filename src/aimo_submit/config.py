@@ -13,6 +13,7 @@ from typing import Any
 
 from aimo_submit.competition import EDITIONS
 from aimo_submit.errors import UserError
+from aimo_submit.formats import format_named
 from aimo_submit.vote import RULES
 
 ENGINES = ("transformers", "vllm", "openai")
@@ -52,6 +53,7 @@ class Config:
     model: str = "tiny-tir"  # a card's name in models/, or the path of a card
     edition: str = "aimo-1"
     engine: str = "transformers"
+    formats: list[str] = field(default_factory=list)  # of the samples in turn; none: the card's
     samples: int = 48  # N
     rounds: int = 4  # M
     temperature: float = 0.8
@@ -76,6 +78,8 @@ class Config:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and low <= value <= high):
                 raise UserError(f"{name} = {value}: must be between {low} and {high}")
+        for name in self.formats:
+            format_named(name)
         for name, allowed in _choices().items():
             if getattr(self, name) not in allowed:
                 given = getattr(self, name)
@@ -95,7 +99,7 @@ class Config:
     def to_toml(self) -> str:
         """The settings as TOML; `read_toml` gives them back."""
         pairs = [(f.name, getattr(self, f.name)) for f in dataclasses.fields(self)]
-        lines = [f"{name} = {toml_value(v)}" for name, v in pairs if v is not None and v != {}]
+        lines = [f"{name} = {toml_value(v)}" for name, v in pairs if v not in (None, {}, [])]
         return "\n".join(lines) + "\n"
 
 
@@ -127,6 +131,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "int | None": (int, type(None)),
     "float | None": (int, float, type(None)),
     "dict[str, Any]": (dict,),
+    "list[str]": (list,),
 }
 _ANNOTATIONS = {f.name: str(f.type) for f in dataclasses.fields(Config)}
 

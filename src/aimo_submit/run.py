@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aimo_submit.competition import Edition
 from aimo_submit.config import Config
 from aimo_submit.engines import Engine, Sampling
-from aimo_submit.formats import Format
+from aimo_submit.formats import Format, format_named
 from aimo_submit.records import Problem, Trace
 from aimo_submit.sandbox import Sandbox
 
@@ -24,6 +24,11 @@ class Run:
     engine: Engine
     sandbox: Sandbox
     watch: Callable[[Problem, Trace], None] = lambda problem, trace: None  # after every change
+
+    def speaking(self, sample: int) -> Run:
+        """The run as that sample sees it: in its turn of the formats, where there are several."""
+        names = self.config.formats
+        return replace(self, format=format_named(names[sample % len(names)])) if names else self
 
     def sampling(self, problem: Problem, trace: Trace, n_prompt: int) -> Sampling:
         """How the trace's next completion is sampled, after a prompt of that many tokens."""

@@ -75,7 +75,7 @@ class Crew:
 
     def __init__(self, run: Run, problem: Problem, traces: list[Trace]) -> None:
         self._run, self._problem, self._traces = run, problem, traces
-        self._prompt = run.engine.encode(run.format.prompt(problem.text), prompt=True)
+        self._prompts: dict[str, list[int]] = {}  # by format
         self._tasks: dict[asyncio.Task[None], Trace] = {}
         self.tally = Tally()
 
@@ -89,8 +89,16 @@ class Crew:
         for _ in range(samples):
             trace = Trace(len(self._traces))
             self._traces.append(trace)
-            work = sample(self._run, self._problem, trace, self._prompt)
+            run = self._run.speaking(trace.sample)
+            work = sample(run, self._problem, trace, self._prompt(run))
             self._tasks[asyncio.create_task(work)] = trace
+
+    def _prompt(self, run: Run) -> list[int]:
+        format = run.format
+        if format.name not in self._prompts:
+            text = format.prompt(self._problem.text)
+            self._prompts[format.name] = run.engine.encode(text, prompt=True)
+        return self._prompts[format.name]
 
     async def some_end(self, seconds: float) -> bool:
         """Whether a sample has ended, which was waited for no longer than the seconds."""

@@ -80,10 +80,11 @@ class ScriptedEngine:
 
     async def aclose(self) -> None:
         self._closed = True
-        if self._clock:
-            self._clock.cancel()
         for request in self._requests:
             request.done.set()
+        if self._clock:
+            self._changed.set()
+            await asyncio.wait([self._clock])  # the loop may stop right after this
 
     async def _decode(self, steps: int) -> None:
         """Returns once that many steps have been made for this request."""
@@ -101,7 +102,7 @@ class ScriptedEngine:
     async def _tick(self) -> None:
         """Makes steps for all requests together, from one change of the batch to the next."""
         now = asyncio.get_running_loop().time
-        while True:
+        while not self._closed:
             self._changed.clear()
             pace, start = self._step_time(len(self._requests)), now()
             self._pace, self._begun = pace, start

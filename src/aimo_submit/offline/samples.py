@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 # Journals that differ in one of these hold samples of different kinds.
 SAME = (
-    *("model", "edition", "rounds", "temperature", "top_p", "max_new_tokens"),
+    *("model", "formats", "edition", "rounds", "temperature", "top_p", "max_new_tokens"),
     *("code_timeout_s", "on_failure"),
 )
 # Settings that end samples early; a vote over what is left would favour the short ones.
@@ -112,7 +112,7 @@ def alike(named: Sequence[tuple[str, Mapping[str, Any]]]) -> Mapping[str, Any]:
                     "early: a pool needs all of them; record it without"
                 )
         for setting in SAME:
-            if settings.get(setting) != first.get(setting):
+            if (settings.get(setting) or None) != (first.get(setting) or None):
                 raise UserError(
                     f"{name} has {setting} = {settings.get(setting)}, {first_name} has "
                     f"{first.get(setting)}: they make no one pool; keep them in two folders"
