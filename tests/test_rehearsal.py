@@ -17,11 +17,10 @@ import pytest
 
 from aimo_submit.cards import load_card
 from aimo_submit.cli import main
-from aimo_submit.competition import EDITIONS
+from aimo_submit.competition import EDITIONS, SLUGS
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle import chaos, rehearsed
 from aimo_submit.kaggle.bundle import SUBMISSION, built
-from aimo_submit.kaggle.kaggle_tree import SLUGS
 from aimo_submit.kaggle.rehearsal import Plan, checked, rehearse
 from aimo_submit.kaggle.verdict import Result
 from aimo_submit.offline.problems import load_problems

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from aimo_submit.config import Config
-from aimo_submit.offline.summary import seeds_table, submission, summarise
+from aimo_submit.offline.summary import compare, seeds_table, submission, summarise
 from aimo_submit.records import Problem, Solution, Status, Trace, Vote
 from tests.scripted import ANSWER, ASK, replies, run_of, solved
 
@@ -50,6 +50,17 @@ def test_an_unfinished_seed_does_not_distort_the_deviation() -> None:
     accuracy = summarise([*whole, solution("a", [2], 2)]).maj_n
     assert accuracy
     assert accuracy.over_seeds == 0.0
+
+
+def test_two_runs_are_compared_on_the_problems_that_both_have() -> None:
+    ours = [solution("a", [1, 1]), solution("b", [1, 2]), solution("c", [1, 1])]
+    theirs = [solution("a", [1, 2]), solution("b", [2, 1]), solution("d", [1, 1])]
+    both, pass_1, maj_n = compare(ours, theirs)
+    assert pass_1
+    assert maj_n
+    assert (both, pass_1.mean, maj_n.mean) == (2, 0.25, 0.5)
+    assert maj_n.interval == (0.0, 1.0)
+    assert compare(ours, [solution("e", [1])]) == (0, None, None)
 
 
 def test_without_gold_answers_no_accuracy_is_claimed() -> None:

@@ -14,6 +14,7 @@ class Edition:
     modulus: int | None  # answers are asked modulo this; None: as they are
     hours: float  # limit of the whole notebook
     problems: int  # in one run
+    slug: str = ""  # of the competition on Kaggle; "": there is none
     fallback: int = 0  # submitted when nothing better is known
 
     def admit(self, value: int) -> int | None:
@@ -37,9 +38,10 @@ class Edition:
 EDITIONS = {
     edition.name: edition
     for edition in (
-        Edition("aimo-1", 999, 1000, 9.0, 50),
-        Edition("aimo-2", 999, None, 5.0, 50),
-        Edition("aimo-3", 99_999, None, 5.0, 50),
+        Edition("aimo-1", 999, 1000, 9.0, 50, "ai-mathematical-olympiad-prize"),
+        Edition("aimo-2", 999, None, 5.0, 50, "ai-mathematical-olympiad-progress-prize-2"),
+        Edition("aimo-3", 99_999, None, 5.0, 50, "ai-mathematical-olympiad-progress-prize-3"),
         Edition("any", None, None, 9.0, 50),  # for problem sets that follow no edition's rule
     )
 }
+SLUGS = {edition.name: edition.slug for edition in EDITIONS.values() if edition.slug}

@@ -15,15 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aimo_submit.cards import Card
+from aimo_submit.competition import SLUGS
 from aimo_submit.kaggle import kernel_start
 from aimo_submit.kaggle.stand_in_package import write_package
 
 LAYOUTS = ("new", "old")
-SLUGS = {
-    "aimo-1": "ai-mathematical-olympiad-prize",
-    "aimo-2": "ai-mathematical-olympiad-progress-prize-2",
-    "aimo-3": "ai-mathematical-olympiad-progress-prize-3",
-}
 _KEPT = ("LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_HOME", "TRITON_CACHE_DIR")
 _NOWHERE = "http://127.0.0.1:9"  # the port that discards
 

@@ -14,18 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aimo_submit.competition import EDITIONS, Edition
+from aimo_submit.competition import EDITIONS, SLUGS, Edition
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle.account import KaggleFailed, one_line
 from aimo_submit.kaggle.kernel import log_events
 
 SUBMISSION = "submission.parquet"
 MARK = "checked.json"
-_COMPETITIONS = {
-    "ai-mathematical-olympiad-prize": "aimo-1",
-    "ai-mathematical-olympiad-progress-prize-2": "aimo-2",
-    "ai-mathematical-olympiad-progress-prize-3": "aimo-3",
-}
 _ALARMS = (
     "Traceback (most recent call last)",
     "CUDA out of memory",
@@ -95,7 +90,8 @@ def settings(folder: Path) -> dict[str, Any]:
 
 def edition_of(competition: str | None) -> Edition:
     """The edition whose rules the competition has; `any` for others."""
-    return EDITIONS[_COMPETITIONS.get(competition or "", "any")]
+    names = {slug: name for name, slug in SLUGS.items()}
+    return EDITIONS[names.get(competition or "", "any")]
 
 
 def alarms(log: Path) -> Iterator[str]:

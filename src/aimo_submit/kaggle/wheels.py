@@ -34,7 +34,7 @@ def install(
             "notebooks/wheels as kernel_sources in kernel-metadata.json"
         )
     links = [f"--find-links={folder}" for folder in folders]
-    options = ("--no-index", "--no-input", "--disable-pip-version-check", "-q")
+    options = ("--no-index", "--no-input", "--disable-pip-version-check", "--no-color", "-q")
     failed = _run([python, "-m", "pip", "install", *options, *links, *requirements], timeout_s)
     if failed:
         raise UserError(

@@ -42,6 +42,9 @@ def add_eval_commands(commands: Commands) -> None:
         epilog="example: aimo-submit summary runs/original.jsonl",
     )
     summary.add_argument("journal", type=Path, metavar="FILE", help="a journal that eval wrote")
+    summary.add_argument(
+        "--against", type=Path, metavar="FILE", help="another journal: how far this one is ahead"
+    )
     summary.set_defaults(run=_summary)
 
     votes = commands.add_parser(
@@ -207,7 +210,19 @@ def _summary(args: argparse.Namespace) -> int:
     if not solutions:
         raise UserError(f"{args.journal}: no problem has been solved yet")
     _print_summary(solutions)
+    if args.against:
+        _print_comparison(solutions, read_journal(args.against)[1])
     return 0
+
+
+def _print_comparison(ours: Sequence[Solution], theirs: Sequence[Solution]) -> None:
+    from aimo_submit.offline.summary import compare
+    from aimo_submit.offline.summary_table import comparison
+
+    both, pass_1, maj_n = compare(ours, theirs)
+    if pass_1 is None or maj_n is None:
+        raise UserError("the two journals have no problem with a gold answer in common")
+    out.print(comparison(both, pass_1, maj_n), soft_wrap=True)
 
 
 def _votes(args: argparse.Namespace) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -136,6 +136,39 @@ def _expectation(expected: Submission) -> str:
         f"one submission of {expected.problems} such problems: {expected.mean:.1f} "
         f"± {expected.deviation:.1f}{chance}"
     )
+
+
+def compare(
+    ours: Sequence[Solution], theirs: Sequence[Solution]
+) -> tuple[int, Accuracy | None, Accuracy | None]:
+    """How far the first run is ahead on the problems both have: how many, pass@1, majority.
+
+    Paired: the intervals are of the differences, problem by problem.
+    """
+    a, b = _by_problem(ours), _by_problem(theirs)
+    both = [key for key in a if key in b]
+    if not both:
+        return 0, None, None
+    ahead = np.array([np.subtract(a[key], b[key]) for key in both])
+    gains = [Accuracy(float(g.mean()), _bootstrap(g), None) for g in ahead.T]
+    return len(both), gains[0], gains[1]
+
+
+def _by_problem(solutions: Sequence[Solution]) -> dict[tuple[str, str], tuple[float, float]]:
+    """Each problem's share of right samples and of right votes, over its seeds."""
+    runs: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    for s in solutions:
+        if s.correct is not None:
+            key = s.problem.id, s.problem.text
+            runs[key].append((_share_right(s), float(s.correct)))
+    return {
+        key: (_mean(row[0] for row in own), _mean(row[1] for row in own))
+        for key, own in runs.items()
+    }
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
 
 
 def _share_right(solution: Solution) -> float:

@@ -26,6 +26,17 @@ def summary_table(summary: Summary) -> Table:
     return table
 
 
+def comparison(both: int, pass_1: Accuracy, maj_n: Accuracy) -> str:
+    """One line: how far a run is ahead of another, in points."""
+    told = ", ".join(f"{name} {_gain(g)}" for name, g in (("pass@1", pass_1), ("maj", maj_n)))
+    return f"ahead on {both} problems of both, paired, in points: {told}"
+
+
+def _gain(gain: Accuracy) -> str:
+    low, high = (100 * bound for bound in gain.interval)
+    return f"{100 * gain.mean:+.1f} (95%: {low:+.1f} to {high:+.1f})"
+
+
 def _endings(summary: Summary) -> list[tuple[str, int]]:
     return [(escape(ending), n) for ending, n in summary.endings.items()]
 
