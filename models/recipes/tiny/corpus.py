@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from numina.data import Part
+
 from aimo_submit.formats import FORMATS
 from aimo_submit.records import Execution, Outcome
 from aimo_submit.sandbox.server import ForkServer
@@ -26,14 +28,6 @@ WRONG_FIRST = 0.18  # of solutions; some of the mistakes do not raise, and are d
 BLOCK_TIMEOUT_S = 10.0
 AT_ONCE = 8
 LEADS = ("", "", " Let us compute this with Python.", " We run a short program.")
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A piece of a training text; the loss is taken on what is learnt."""
-
-    text: str
-    learnt: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,23 +98,25 @@ async def solved(made: Sequence[tuple[Draw, Puzzle]]) -> AsyncIterator[Example]:
                     yield example
 
 
-def bundle(path: Path, count: int = 120) -> None:
-    """Writes problems of the test split as JSON lines of id, problem and answer."""
+def bundle(path: Path, count: int = 120, split: Split = Split.TEST, start: int = 0) -> None:
+    """Writes problems of a split as JSON lines of id, problem and answer."""
     rows = [
         {"id": f"tiny-{i:03d}-{item.family}", "problem": item.problem, "answer": item.answer}
-        for i, (_, item) in enumerate(puzzles(Split.TEST, count))
+        for i, (_, item) in enumerate(puzzles(split, count, start), start)
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def main() -> None:
-    """Writes the bundled evaluation set."""
+    """Writes the bundled evaluation set, or problems of another split."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--bundle", type=Path, required=True, help="JSONL file to write")
     parser.add_argument("--problems", type=int, default=120)
-    arguments = parser.parse_args()
-    bundle(arguments.bundle, arguments.problems)
+    parser.add_argument("--split", type=Split, default=Split.TEST, help="test, train, validation")
+    parser.add_argument("--start", type=int, default=0, help="of train: fresh from 20,000,000 on")
+    given = parser.parse_args()
+    bundle(given.bundle, given.problems, given.split, given.start)
 
 
 if __name__ == "__main__":

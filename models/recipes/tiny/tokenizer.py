@@ -6,21 +6,17 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from numina.data import chat_template
 from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast
 
-from tiny.corpus import Example
+from aimo_submit.formats import FORMATS
 
 CONTEXT = 2048
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
-CHAT_TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}"
-    "{% if message['role'] == 'user' %}### Problem: {{ message['content'] }}\n### Solution: "
-    "{% elif message['role'] == 'assistant' %}{{ message['content'] }}{{ eos_token }}"
-    "{% endif %}{% endfor %}"
-)
+CHAT_TEMPLATE = chat_template(FORMATS["numina_tir"])
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
@@ -53,22 +49,6 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
     )
     tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer
-
-
-def encode(
-    examples: Iterable[Example], tokenizer: PreTrainedTokenizerFast
-) -> dict[str, list[list[int]]]:
-    """Token ids with a mask of those the loss is taken on: not the prompt, not tool output."""
-    rows: dict[str, list[list[int]]] = {"input_ids": [], "completion_mask": []}
-    for example in examples:
-        ids, mask = [tokenizer.bos_token_id], [0]
-        for part in example.parts:
-            piece = tokenizer.encode(part.text, add_special_tokens=False)
-            ids += piece
-            mask += [int(part.learnt)] * len(piece)
-        rows["input_ids"].append([*ids, tokenizer.eos_token_id])
-        rows["completion_mask"].append([*mask, 1])
-    return rows
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, out: Path) -> None:

@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from numina.data import encode
+from numina.train import sft_config
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import (
     GenerationConfig,
@@ -25,11 +27,11 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
-from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
+from trl import SFTTrainer  # type: ignore[attr-defined]
 
-from tiny.corpus import Example, puzzles, solved, without_code
+from tiny.corpus import FORMAT, Example, puzzles, solved, without_code
 from tiny.draw import Split
-from tiny.tokenizer import encode, save_tokenizer, train_tokenizer
+from tiny.tokenizer import save_tokenizer, train_tokenizer
 
 RECIPES = Path(__file__).resolve().parents[1] / "sft.toml"
 OUT = Path(__file__).resolve().parents[2] / "tiny-tir"
@@ -90,31 +92,24 @@ def fit(
     work: Path,
 ) -> None:
     """One stage of supervised fine-tuning, in place."""
-    data = Dataset.from_dict(encode(examples, tokenizer))
+    data = Dataset.from_list([encode(e.parts, tokenizer, FORMAT) for e in examples])
     started = time.monotonic()
-    settings = SFTConfig(
-        output_dir=str(work),
-        num_train_epochs=stage["epochs"],
-        per_device_train_batch_size=stage["batch"],
-        learning_rate=stage["learning_rate"],
-        warmup_steps=stage["warmup"],  # below 1: a share of all steps
-        adam_beta2=0.95,
-        weight_decay=0.1,
-        max_length=stage["block"],
-        packing=True,
-        packing_strategy="wrapped",
-        completion_only_loss=True,
-        bf16=True,
-        use_cpu=not torch.cuda.is_available(),
-        gradient_checkpointing=False,
-        dataloader_num_workers=0,
-        logging_steps=20,
-        save_strategy="no",
-        report_to="none",
-    )
+    given = {
+        "num_train_epochs": stage["epochs"],
+        "per_device_train_batch_size": stage["batch"],
+        "learning_rate": stage["learning_rate"],
+        "warmup_steps": stage["warmup"],  # below 1: a share of all steps
+        "adam_beta2": 0.95,
+        "weight_decay": 0.1,
+        "max_length": stage["block"],
+        "bf16": True,
+        "gradient_checkpointing": False,
+        "logging_steps": 20,
+        "save_strategy": "no",
+    }
     trainer = TimedTrainer(
         model,
-        args=settings,
+        args=sft_config(given, work),
         train_dataset=data,
         processing_class=tokenizer,
         limit_s=60 * stage["limit_minutes"],

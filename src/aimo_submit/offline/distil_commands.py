@@ -1,0 +1,158 @@
+"""`aimo-submit distil`: parses, calls, prints."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from aimo_submit.cards import Card, config_for, fits_context
+from aimo_submit.competition import EDITIONS
+from aimo_submit.config import Config
+from aimo_submit.errors import UserError
+from aimo_submit.options import add_run_options, given
+
+if TYPE_CHECKING:
+    from aimo_submit.offline.distil import Chosen, Harvest, Row
+    from aimo_submit.offline.journal import Journal
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+REPEATS, KEPT = 3, 4
+
+out = Console()
+notes = Console(stderr=True)
+
+
+def add_distil_command(commands: Commands) -> None:
+    """Adds `distil`."""
+    distil = commands.add_parser(
+        "distil",
+        help="make training data: a teacher's right solutions of a set; resumes when run again",
+        epilog="example: aimo-submit distil train.jsonl --out data.parquet --against amc aime -n 8",
+    )
+    distil.add_argument("problems", metavar="SET", help="problems with answers, as for eval")
+    distil.add_argument(
+        "--out", type=Path, metavar="FILE", help="to write (default: runs/SET.parquet)"
+    )
+    distil.add_argument(
+        "--against", nargs="+", default=[], metavar="SET",
+        help="leave out what is in these sets; the bundled ones always count",
+    )  # fmt: skip
+    distil.add_argument(
+        "--repeats", type=int, default=REPEATS, metavar="K",
+        help=f"try what is unsolved so often again, with new seeds ({REPEATS})",
+    )  # fmt: skip
+    distil.add_argument(
+        "--keep", type=int, default=KEPT, metavar="K", help=f"solutions of a problem ({KEPT})"
+    )
+    distil.add_argument("--limit", type=int, metavar="K", help="take the first K problems only")
+    add_run_options(distil)
+    distil.set_defaults(run=_distil)
+
+
+def _distil(args: argparse.Namespace) -> int:
+    from aimo_submit.offline.distil import harvest
+    from aimo_submit.offline.evaluate import settings_of
+    from aimo_submit.offline.journal import Journal
+
+    config, card = config_for(given(args))
+    target = _target(args)
+    _check(args, config, target)
+    chosen = _chosen(args, config)
+    fits_context(card, chosen.problems)
+    journal = target.with_suffix(".samples.jsonl")  # SET may be FILE.jsonl
+    with Journal(journal, settings_of(config)) as log:
+        _sample(config, card, chosen, log, args.repeats)
+    found = harvest(chosen.problems, journal, card.format, args.keep)
+    _report(found, len(chosen.problems))
+    _write(found.rows, target)
+    out.print(f"{target}: {len(found.rows)} solutions; every sample is in {journal}")
+    return 0
+
+
+def _target(args: argparse.Namespace) -> Path:
+    if args.out:
+        return Path(args.out)
+    name = args.problems.partition("=")[0]
+    return Path("runs") / f"{Path(name).stem}.parquet"
+
+
+def _check(args: argparse.Namespace, config: Config, target: Path) -> None:
+    for name, least in (("repeats", 0), ("keep", 1), ("limit", 1)):
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise UserError(f"--{name} {value}: must be at least {least}")
+    if target.suffix != ".parquet":
+        raise UserError(f"--out {target}: the data is written as Parquet; name it FILE.parquet")
+    if config.total_time_s is not None:
+        raise UserError("distil keeps no time budget: drop total_time_s")
+    try:
+        import pandas  # noqa: F401
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise UserError("Parquet files need: pip install 'aimo-submit[data]'") from error
+
+
+def _chosen(args: argparse.Namespace, config: Config) -> Chosen:
+    from aimo_submit.offline.distil import choose
+    from aimo_submit.offline.distil_text import HeldOut
+    from aimo_submit.offline.problems import BUNDLED, load_problems
+
+    problems = load_problems(args.problems, EDITIONS[config.edition])[: args.limit]
+    sets = list(dict.fromkeys((*BUNDLED, *args.against)))
+    texts = {name: [p.text for p in load_problems(name, EDITIONS["any"])] for name in sets}
+    chosen = choose(problems, HeldOut(texts))
+    shared = ", ".join(f"{name} {chosen.held_out[name]}" for name in sets)
+    out.print(
+        f"{len(problems)} problems: {chosen.no_answer} without an answer, {chosen.repeated} "
+        f"repeated, in the sets that are measured on: {shared}; {len(chosen.problems)} are left",
+        soft_wrap=True,
+    )
+    if not chosen.problems:
+        raise UserError(f"{args.problems}: no problem is left that may be trained on")
+    return chosen
+
+
+def _sample(config: Config, card: Card, chosen: Chosen, journal: Journal, repeats: int) -> None:
+    from aimo_submit import show, start_solver
+    from aimo_submit.offline.distil import sample, unsolved
+    from aimo_submit.offline.evaluate import problems_at_once, remaining
+
+    seeds = range(config.seed, config.seed + 1 + repeats)
+    if not remaining(unsolved(chosen.problems, journal.path), seeds, journal):
+        return  # nothing to do is no reason to load a model
+    with notes.status(f"loading {card.name} on {config.engine}"):
+        solver = start_solver(config, card).__enter__()
+    with solver:
+        sample(
+            solver,
+            chosen.problems,
+            journal,
+            seeds,
+            at_once=problems_at_once(config),
+            report=lambda solution: notes.print(show.solution_line(solution)),
+        )
+
+
+def _report(found: Harvest, problems: int) -> None:
+    out.print(
+        f"{found.solved} of {problems} problems solved; {found.samples} samples: "
+        f"{found.samples - found.right} wrong, {found.unsound} whose last code failed, "
+        f"{found.alike} near-duplicates dropped",
+        soft_wrap=True,
+    )
+
+
+def _write(rows: Sequence[Row], target: Path) -> None:
+    """Writes the rows; a file of that name is replaced only by a whole one."""
+    import pandas as pd
+
+    if not rows:
+        raise UserError("no solution is right: nothing is written; try a stronger teacher")
+    part = target.with_name(target.name + ".part")
+    pd.DataFrame(list(rows)).to_parquet(part, index=False)
+    part.replace(target)
