@@ -190,9 +190,16 @@ def _keep_small_disk(working: Path) -> None:
         shutil.copytree(kept, working, dirs_exist_ok=True)
 
 
+def _leave(*_: object) -> None:
+    # The signal of a parent's death comes once for each of its threads: one must not cut short
+    # the clearing up that another began.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(1)
+
+
 def main() -> None:
     """Plays what the file named on the command line says."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGTERM, _leave)
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGTERM)
     processes.subreaper()
     play = Play(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
