@@ -800,8 +800,8 @@ import sympy
 paths = sysconfig.get_paths()
 places = [paths["purelib"], paths["stdlib"], paths["scripts"], os.path.dirname(sympy.__file__),
     os.path.dirname(sympy.__file__) + "/__pycache__", "/", "/etc", "/usr", "/var/tmp", "/run",
-    "/opt", "/tmp", "/home", "/root", "{ROOT}", "{PACKAGE}", "{TMP}", "{HOME}", "{KIT}", "..",
-    "{NEIGHBOUR_HOME}"]
+    "/opt", "/tmp", "/home", os.sep + "root", "{ROOT}", "{PACKAGE}", "{TMP}", "{HOME}", "{KIT}",
+    "..", "{NEIGHBOUR_HOME}"]
 for place in places:
     path = f"{place}/zz_hostile.py"
     try: open(path, "x").close()

@@ -233,7 +233,8 @@ def children_of_this() -> set[str]:
 
 
 def test_an_interrupt_of_the_call_itself_is_answered_at_once(tmp_path: Path) -> None:
-    with predicting(starter(), QUICK, tmp_path) as predictor:
+    patient = dataclasses.replace(QUICK, problem_timeout_s=60)
+    with predicting(starter(), patient, tmp_path) as predictor:
         predictor.predict("a", TEXT)
         start = time.monotonic()
         threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()

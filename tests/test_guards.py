@@ -15,7 +15,7 @@ SOURCE = Path(aimo_submit.__file__).parent
 
 # A module may import from rows above its own, and from its own room: nowhere in a circle.
 LAYERS = [
-    ["errors", "records", "competition", "machine", "finding", "hardware"],
+    ["errors", "records", "competition", "machine", "finding", "hardware", "closing", "console"],
     ["arithmetic", "harmony", "schema"],
     ["answers", "formats", "vote", "pacing", "engines", "sandbox"],
     ["config", "budget"],

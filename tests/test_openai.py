@@ -217,6 +217,9 @@ def test_of_several_servers_each_serves_its_samples_and_one_that_is_down_is_left
         async with Stub() as one, Stub() as other:
             urls = [one.url, "http://127.0.0.1:9/v1", other.url]
             engine = await Guarded.start(starters(MODEL, {"base_url": urls}))
+            async with asyncio.timeout(30):
+                while engine.drawn < 2 * len(TEXT):  # both are up: each has told its first text
+                    await asyncio.sleep(0.01)
             for _ in range(3):
                 samples = (asked(sample=n, seed=n) for n in range(1, 9))
                 await asyncio.gather(*(engine.complete([5, 6], each) for each in samples))

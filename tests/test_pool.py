@@ -19,7 +19,7 @@ from aimo_submit.errors import UserError
 from aimo_submit.offline.evaluate import settings_of
 from aimo_submit.offline.journal import Journal
 from aimo_submit.offline.pool import CACHE, Pool, load_pool, majority_accuracy
-from aimo_submit.offline.traces import Index, traces_of
+from aimo_submit.offline.traces import Index
 from aimo_submit.offline.votes import load_ballots
 from aimo_submit.records import (
     Completion,
@@ -144,7 +144,7 @@ def test_of_the_same_seed_the_longer_recording_counts(tmp_path: Path) -> None:
     record(tmp_path / "b.jsonl", [solution("a", [1, 2, 3, 4])])
     record(tmp_path / "c.jsonl", [solution("a", [1])])
     assert load_pool(tmp_path).present.sum() == 4
-    assert len(traces_of(tmp_path, "a")) == 4
+    assert sum(len(s.traces) for s in Index(tmp_path).solutions("a")) == 4
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_the_traces_of_a_problem_are_read_when_asked_for(tmp_path: Path) -> None
     assert index.problems == ("a", "b")
     assert index.solutions("a") == [a, more]
     assert [t["rounds"][0]["completion"]["tokens"] for t in index.raw("b")[0]["traces"]] == [3]
-    assert traces_of(tmp_path, "b") == b.traces
+    assert [t for s in Index(tmp_path).solutions("b") for t in s.traces] == b.traces
 
 
 def test_a_model_that_writes_json_does_not_confuse_the_reader(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.logging import RichHandler
 
 from aimo_submit.cards import fits_context
+from aimo_submit.console import notes, out
 from aimo_submit.doctor_commands import add_doctor_command
 from aimo_submit.errors import EngineDied, UserError
 from aimo_submit.kaggle.commands import add_kernel_commands
@@ -32,9 +32,6 @@ from aimo_submit.records import Problem, Trace
 
 MISUSE, FAILED, INTERRUPTED = 2, 1, 130
 CRASH = Path("runs/crash.txt")
-
-out = Console()
-notes = Console(stderr=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,16 +7,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from aimo_submit.console import out
 from aimo_submit.finding import Finding
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
-
-out = Console()
 
 
 def add_doctor_command(commands: Commands) -> None:

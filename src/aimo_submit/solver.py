@@ -14,10 +14,10 @@ import math
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from types import TracebackType
 from typing import Any, TypeVar
 
 from aimo_submit.budget import Allotment, Budget, Pace, Tally, Terms, effort_of, pooled
+from aimo_submit.closing import Closing
 from aimo_submit.competition import EDITIONS
 from aimo_submit.config import Config
 from aimo_submit.engines import Engine
@@ -139,7 +139,7 @@ def conclude(config: Config, problem: Problem, traces: list[Trace], seconds: flo
     return Solution(problem, answer, votes, traces, config.seed, seconds, reason, sure)
 
 
-class Solver:
+class Solver(Closing):
     """Engine and sandbox on an event loop in a thread of their own, behind a plain call.
 
     `with Solver(...)` loads the engine; `solve` then always returns inside the deadline. With
@@ -174,14 +174,6 @@ class Solver:
             self.close()
             raise
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def solve(self, problem: Problem) -> Solution:
         """The problem's solution, from whatever there is at the deadline. Never raises for it.

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aimo_submit.competition import EDITIONS, Edition
+from aimo_submit.console import notes, out
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle import gate, kernel, ledger, sources, submission
 from aimo_submit.kaggle.account import KaggleFailed, connect, require_credentials
-from aimo_submit.kaggle.console import guarded, note, notes, out, patience_for, say
+from aimo_submit.kaggle.console import guarded, note, patience_for, say
 from aimo_submit.kaggle.kernel import EVERY_S, RUNS
 from aimo_submit.kaggle.ledger import Entry
 from aimo_submit.kaggle.metadata import Metadata, read_metadata

@@ -6,15 +6,11 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from rich.console import Console
-
+from aimo_submit.console import notes, out
 from aimo_submit.kaggle.account import KaggleFailed
 from aimo_submit.kaggle.kernel import Patience
 
 FAILED = 1
-
-out = Console()
-notes = Console(stderr=True)
 
 
 def guarded(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:

@@ -16,10 +16,10 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 from aimo_submit.budget import CAP, Pace
+from aimo_submit.closing import Closing
 from aimo_submit.competition import EDITIONS
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
@@ -46,7 +46,7 @@ AGAIN = 0.5  # of a problem's limit: if its samples broke off sooner, they begin
 REASON = 300  # characters of an error that are kept
 
 
-class Predictor:
+class Predictor(Closing):
     """Any problem to a plain int in the edition's range, in time. The model loads meanwhile.
 
     The time of the run, `total_time_s`, counts from the start of the process. Problems come one
@@ -86,17 +86,6 @@ class Predictor:
             with suppress(BaseException):
                 log.error("predict: %s: %s", type(error).__name__, error)
         return admitted(self.edition, answer)
-
-    def __enter__(self) -> Predictor:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Ends the solver, and writes what is outstanding."""

@@ -120,6 +120,6 @@ def write_table(path: Path, rows: list[Row]) -> None:
 def _close(journal: Journal | None) -> None:
     try:
         if journal is not None:
-            journal.__exit__(None, None, None)
+            journal.close()
     except OSError as error:
         log.error("closing %s: %s", journal and journal.path, error)

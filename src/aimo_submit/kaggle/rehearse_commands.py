@@ -13,8 +13,9 @@ from rich.table import Table
 
 from aimo_submit.competition import EDITIONS, SLUGS
 from aimo_submit.config import Config, parse_value, read_toml
+from aimo_submit.console import notes, out
 from aimo_submit.errors import UserError
-from aimo_submit.kaggle.console import FAILED, note, notes, out, say
+from aimo_submit.kaggle.console import FAILED, note, say
 from aimo_submit.kaggle.kaggle_tree import LAYOUTS
 from aimo_submit.kaggle.rehearsal import SHOWN, Plan, Tell, checked, rehearse
 from aimo_submit.kaggle.verdict import Result

@@ -8,9 +8,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aimo_submit.console import notes
 from aimo_submit.kaggle import upload
 from aimo_submit.kaggle.account import connect, require_credentials
-from aimo_submit.kaggle.console import guarded, note, notes, patience_for, say
+from aimo_submit.kaggle.console import guarded, note, patience_for, say
 from aimo_submit.kaggle.kernel import EVERY_S
 from aimo_submit.kaggle.metadata import FILE, load
 from aimo_submit.kaggle.sources import Standing, attach

@@ -9,11 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from aimo_submit.cards import Card, fits_context
 from aimo_submit.competition import EDITIONS
 from aimo_submit.config import Config
+from aimo_submit.console import notes, out
 from aimo_submit.errors import UserError
 from aimo_submit.offline.pool_commands import print_pool
 from aimo_submit.options import add_run_options, settings_of_run
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
 
 # What would end samples early, or add to them; a pool has every sample as it came.
 NOT_IN_POOLS = ("early_stop", "problem_timeout_s", "total_time_s", "problems")
-
-out = Console()
-notes = Console(stderr=True)
 
 
 def add_eval_commands(commands: Commands) -> None:

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from aimo_submit.cards import Card, config_for, fits_context
 from aimo_submit.competition import EDITIONS
 from aimo_submit.config import Config
+from aimo_submit.console import notes, out
 from aimo_submit.errors import UserError
 from aimo_submit.options import add_run_options, given
 
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 REPEATS, KEPT = 3, 4
-
-out = Console()
-notes = Console(stderr=True)
 
 
 def add_distil_command(commands: Commands) -> None:

@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
+from aimo_submit.closing import Closing
 from aimo_submit.errors import UserError
 from aimo_submit.records import Problem, Solution, from_json, to_json
 
@@ -32,7 +32,7 @@ def key_of(problem: Problem, seed: int) -> Key:
     return problem.id, problem.text, seed
 
 
-class Journal:
+class Journal(Closing):
     """What a run has solved so far: `keys`, and read from the file `solutions`.
 
     `append` makes one more durable. One process at a time may hold a journal. Opening it with other
@@ -75,15 +75,8 @@ class Journal:
         if recorded is None:
             write_line(self._file, {"settings": dict(settings)})
 
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Lets go of the file."""
         self._file.close()
 
     def __contains__(self, key: object) -> bool:

@@ -13,15 +13,13 @@ from rich.table import Table
 
 from aimo_submit import machine
 from aimo_submit.cards import Card, all_cards, engine_settings, find_card
+from aimo_submit.console import notes, out
 from aimo_submit.errors import UserError
 from aimo_submit.fitting import fit, hardware_of
 from aimo_submit.hardware import GIB, HARDWARE, Hardware, Plan, step_s
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
-
-out = Console()
-notes = Console(stderr=True)
 
 
 def add_models_command(commands: Commands) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property, partial
@@ -166,9 +166,7 @@ class Study:
         games = Games(self, setting)
         for chosen in self._runs():
             clock = Clock()
-            policy = self._policy(setting, clock)
-            clock.now_s = self.profile.load_s  # the budget was made before the engine was loaded
-            played = run(policy, clock, [partial(games.play, row) for row in chosen], GAP_S)
+            played = games.run(chosen, self._policy(setting, clock), clock)
             rows += chosen
             gains += [float(p.answer == 0) - plain[r] for p, r in zip(played, chosen, strict=True)]
             totals.append(clock.now_s - GAP_S)
@@ -190,6 +188,10 @@ class Study:
         if setting.way is Way.SHARES:
             share_s = (self.limit_s - self.profile.load_s) / self.problems - GAP_S
             return _Shares(share_s, setting.samples)
+        return self.budget(setting, clock)
+
+    def budget(self, setting: Setting, clock: Clock) -> Budget:
+        """The budget of a run with that setting."""
         terms = Terms(self.limit_s, self.problems, samples=setting.samples, eps=setting.early_stop)
         return Budget(terms, clock)
 
@@ -239,6 +241,11 @@ class Games:
         width = min(allotment.width, int(fitting(self._profile.kv_tokens, prompt, mean)))
         allotment = dataclasses.replace(allotment, width=width)
         return play(samples, allotment, self._pace.__getitem__, self._profile.prefill_s * prompt)
+
+    def run(self, rows: Sequence[int], policy: Policy, clock: Clock) -> list[Played]:
+        """A whole run of these draws under the policy, which was made before the model loads."""
+        clock.now_s = self._profile.load_s
+        return run(policy, clock, [partial(self.play, row) for row in rows], GAP_S)
 
     def _samples(self, row: int) -> Samples:
         if row not in self._made:

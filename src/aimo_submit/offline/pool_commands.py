@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
+
+from aimo_submit.console import notes, out
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,9 +23,6 @@ SHOWN = (
     *("model", "engine", "edition", "temperature", "top_p", "max_new_tokens", "code_timeout_s"),
     "on_failure",
 )
-
-out = Console()
-notes = Console(stderr=True)
 
 
 def add_pool_commands(commands: Commands) -> None:

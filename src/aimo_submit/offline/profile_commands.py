@@ -14,6 +14,7 @@ from rich.console import Console
 from aimo_submit import machine
 from aimo_submit.cards import Card, config_for
 from aimo_submit.config import Config, parse_value
+from aimo_submit.console import notes, out
 from aimo_submit.errors import UserError
 from aimo_submit.hardware import recognise
 from aimo_submit.offline.throughput import Profile, load_profile
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 WIDEST = 96
 UNREST = 0.25  # between repeats, beyond which something else took the machine's time
-
-out = Console()
-notes = Console(stderr=True)
 
 
 def add_profile_command(commands: Commands) -> None:
@@ -108,7 +106,7 @@ async def _run(config: Config, card: Card, here: str, args: argparse.Namespace) 
         estimated=False,
         steps=found.steps,
         prefill_s=found.prefill_s,
-        load_s=round(load_s, 1),
+        load_s=round(load_s, 3),
         kv_tokens=kv_tokens,
         replicas=config.engine_options.get("replicas", 1),
         sample_tokens=lengths.held,

@@ -8,9 +8,8 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from aimo_submit.cards import card_file, load_card
+from aimo_submit.console import notes, out
 from aimo_submit.errors import UserError
 from aimo_submit.offline.calibration import HUB, TEXTS, texts_of
 from aimo_submit.offline.fidelity import compare
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 PROMPTS = 200  # continued greedily by both models; none of them is calibrated on
-
-out = Console()
-notes = Console(stderr=True)
 
 
 def add_quantize_command(commands: Commands) -> None:

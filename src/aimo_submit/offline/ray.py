@@ -15,10 +15,10 @@ from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 from aimo_submit.cards import load_card
+from aimo_submit.closing import Closing
 from aimo_submit.config import Config
 from aimo_submit.errors import EngineDied
 from aimo_submit.offline.cluster import LOCAL, connect, imported, share_of
@@ -103,7 +103,7 @@ class Task:
     losses: int = 0
 
 
-class Actors:
+class Actors(Closing):
     """Solvers on a cluster, `at_once` problems in each; entering it waits for the first of them."""
 
     def __init__(
@@ -145,14 +145,6 @@ class Actors:
             self.close()
             raise
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def submit(self, problem: Problem, seed: int) -> Future[Solution]:
         """The solution to come, sampled from that seed."""

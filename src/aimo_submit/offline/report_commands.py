@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from aimo_submit.console import notes, out
 from aimo_submit.errors import UserError
 from aimo_submit.offline.tune_commands import seconds_of
 
@@ -21,11 +21,6 @@ if TYPE_CHECKING:
     from aimo_submit.offline.rows import Row
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
-
-out = Console()
-notes = Console(stderr=True)
-
-Advance = Callable[[int], None]
 
 
 def add_report_command(commands: Commands) -> None:

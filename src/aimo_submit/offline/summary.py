@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,13 +163,9 @@ def _by_problem(solutions: Sequence[Solution]) -> dict[tuple[str, str], tuple[fl
             key = s.problem.id, s.problem.text
             runs[key].append((_share_right(s), float(s.correct)))
     return {
-        key: (_mean(row[0] for row in own), _mean(row[1] for row in own))
+        key: (fmean(row[0] for row in own), fmean(row[1] for row in own))
         for key, own in runs.items()
     }
-
-
-def _mean(values: Iterable[float]) -> float:
-    return float(np.mean(list(values)))
 
 
 def _share_right(solution: Solution) -> float:

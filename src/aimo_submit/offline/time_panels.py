@@ -9,11 +9,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from aimo_submit.budget import Budget, Terms
 from aimo_submit.offline import plots, rules
 from aimo_submit.offline.outlook import GAP_S, Games, Setting, Study
 from aimo_submit.offline.panels import Panel
-from aimo_submit.offline.play import Clock, Played, run
+from aimo_submit.offline.play import Clock, Played
 from aimo_submit.offline.plots import Curve
 from aimo_submit.offline.throughput import Profile
 
@@ -41,13 +40,7 @@ def played(study: Study, setting: Setting) -> Runs:
     games, hours, right = Games(study, setting), [], []
     for chosen in _orders(study):
         clock = Clock()
-        terms = Terms(
-            study.limit_s, study.problems, samples=setting.samples, eps=setting.early_stop
-        )
-        problems = [partial(games.play, row) for row in chosen]
-        budget = Budget(terms, clock)
-        clock.now_s = study.profile.load_s  # it runs from before the model loads
-        found = run(budget, clock, problems, GAP_S)
+        found = games.run(chosen, study.budget(setting, clock), clock)
         hours.append(_hours(found, study.profile.load_s))
         right.append(float(sum(p.answer == 0 for p in found)))
     shape = SETS, ORDERS

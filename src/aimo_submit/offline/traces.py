@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from aimo_submit.offline.journal import Key, counted, key_in, lines_of
 from aimo_submit.offline.samples import common_settings, journals_of
-from aimo_submit.records import Solution, Trace, from_json
+from aimo_submit.records import Solution, from_json
 
 _SAMPLE = b'{"sample":'  # so written it cannot stand within a string: quotes are escaped there
 
@@ -60,11 +60,6 @@ class Index:
             for seed, place in by_seed.items()
             if place.samples >= samples
         }
-
-
-def traces_of(path: Path, problem: str) -> list[Trace]:
-    """Every trace that a pool holds of the problem; for more than one problem make an `Index`."""
-    return [trace for solution in Index(path).solutions(problem) for trace in solution.traces]
 
 
 def _line(place: Place) -> bytes:

@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
+from aimo_submit.console import notes, out
 from aimo_submit.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,9 +22,6 @@ EXAMPLES = """examples:
   aimo-submit tune --pool pool/ --profile t4x2 --what-if samples=16,rounds=2 --what-if samples=48
 """
 MOST_WHAT_IFS = 2
-
-out = Console()
-notes = Console(stderr=True)
 
 
 def add_tune_command(commands: Commands) -> None:
