@@ -26,8 +26,8 @@ from rich.progress import track
 from rich.table import Table
 
 from aimo_submit.errors import UserError
-from aimo_submit.offline.accuracy import counts, maj
-from aimo_submit.offline.intervals import Z, jackknife, population
+from aimo_submit.offline.accuracy import counts, jackknife, maj
+from aimo_submit.offline.intervals import Z, population
 from aimo_submit.offline.pool import Pool, load_pool
 from aimo_submit.offline.throughput import Profile
 from aimo_submit.offline.tune import Terms, tune
@@ -63,7 +63,7 @@ def simulated(success: Floats, samples: int, rounds: int, rng: np.random.Generat
         present=np.ones(shape, bool),
         tokens=np.where(written, drawn, 0).astype(np.int32),
         engine_s=np.zeros(written.shape, np.float32),
-        sandbox_s=np.where(ran, rng.exponential(0.8, written.shape), 0).astype(np.float32),
+        code_s=np.where(ran, rng.exponential(0.8, written.shape), 0).astype(np.float32),
         prompt_tokens=np.full(len(success), 150, np.int32),
         logprob=rng.normal(size=shape).astype(np.float32),
         has_code=rng.random(shape) < 0.9,

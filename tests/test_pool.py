@@ -39,7 +39,7 @@ CONFIG = Config(samples=3)
 
 
 def turn(text: str, tokens: int, *, code: str | None = None, logprob: float = -0.5) -> Round:
-    """A round; where it has code, that ran for a quarter of a second."""
+    """A round; where it has code, that ran for 0.2 s and waited a little for its seat."""
     ran = Execution(Outcome.OK, "1\n", 0.2) if code else None
     written = Completion(text, tuple(range(tokens)), Finish.STOP, logprob)
     return Round(written, code, ran, engine_s=tokens / 10, sandbox_s=0.25 if code else 0.0)
@@ -94,7 +94,7 @@ def test_every_figure_is_that_of_its_sample(tmp_path: Path) -> None:
     assert pool.answered.tolist() == [[1, -1, 0]]
     assert pool.tokens[0].tolist() == [[4, 2, 0, 0], [5, 0, 0, 0], [3, 0, 0, 0]]
     assert pool.engine_s[0, 0].tolist() == pytest.approx([0.4, 0.2, 0, 0])
-    assert pool.sandbox_s[0, 0].tolist() == [0.25, 0, 0, 0]
+    assert pool.code_s[0, 0].tolist() == pytest.approx([0.2, 0, 0, 0])
     assert pool.logprob[0].tolist() == pytest.approx([-5 / 6, -0.5, -0.5])
     assert pool.has_code.tolist() == [[True, False, False]]
     assert pool.boxed.tolist() == [[True, False, False]]

@@ -27,6 +27,7 @@ from benchmarks.tune import MACHINE, chances, simulated
 from tests.scripted import run_of
 
 ROOMY = dataclasses.replace(MACHINE, prefill_s=0.0)
+HELD_UP = dataclasses.replace(MACHINE, turn_s=0.4)
 PACE = StepTime(0.045, 0.0035)
 
 
@@ -62,11 +63,20 @@ def test_a_sample_whose_code_runs_does_not_slow_the_others() -> None:
     pool = a_pool(1, 2, 2)
     pool.answered[0], pool.answer[0], pool.prompt_tokens[0] = 1, 0, 0
     pool.tokens[0] = [[10, 10], [400, 0]]
-    pool.sandbox_s[0] = [[5.0, 0.0], [0.0, 0.0]]
+    pool.code_s[0] = [[5.0, 0.0], [0.0, 0.0]]
     one, two = ROOMY.step_s(1), ROOMY.step_s(2)
     alone = 5.0 / one  # tokens of the longer sample while the code ran
     expected = 10 * two + 5.0 + 10 * two + (400 - 20 - alone) * one
     assert seconds_of(pool) == pytest.approx(expected)
+
+
+def test_a_sample_that_goes_on_after_its_code_holds_all_up() -> None:
+    pool = a_pool(1, 2, 2)
+    pool.answered[0], pool.answer[0], pool.prompt_tokens[0] = 1, 0, 0
+    pool.tokens[0] = [[10, 10], [400, 0]]
+    pool.code_s[0] = [[5.0, 0.0], [0.0, 0.0]]
+    held = dataclasses.replace(ROOMY, turn_s=3.0)
+    assert seconds_of(pool, held) == pytest.approx(seconds_of(pool) + 3.0)
 
 
 def test_what_the_cache_cannot_hold_waits() -> None:
@@ -104,9 +114,9 @@ def test_draws_hold_every_sample_once_and_absent_ones_last() -> None:
 @pytest.mark.parametrize("eps", [None, 0.0, 0.003, 0.15])
 def test_the_vectorised_replay_is_the_one_that_plays_problem_by_problem(eps: float | None) -> None:
     pool, draws, samples = a_pool(), draw(a_pool(), 3), 13
-    found = replay(pool, MACHINE, draws, samples, np.array([2, 4]), eps)
+    found = replay(pool, HELD_UP, draws, samples, np.array([2, 4]), eps)
     for column, depth in enumerate((2, 4)):
-        games = Games(Study(pool, MACHINE, 1.0, 1), Setting(samples, depth))
+        games = Games(Study(pool, HELD_UP, 1.0, 1), Setting(samples, depth))
         for row in range(len(draws.problem)):
             played = game(games, draws, row, samples, eps)
             assert played.effort.seconds == pytest.approx(found.seconds[row, column])
@@ -117,9 +127,9 @@ def test_the_vectorised_replay_is_the_one_that_plays_problem_by_problem(eps: flo
 def game(games: Games, draws: Draws, row: int, samples: int, eps: float | None) -> Played:
     """A draw's first samples played one by one."""
     whole = games.cut(int(draws.problem[row]), draws.order[row])
-    first = Samples(whole.answers[:samples], whole.tokens[:samples], whole.sandbox_s[:samples])
-    start_s = MACHINE.prefill_s * 150
-    return play(first, pooled(samples, math.inf, eps), MACHINE.step_s, start_s)
+    first = Samples(whole.answers[:samples], whole.tokens[:samples], whole.code_s[:samples])
+    start_s = HELD_UP.prefill_s * 150
+    return play(first, pooled(samples, math.inf, eps), HELD_UP.step_s, start_s, HELD_UP.turn_s)
 
 
 def test_every_sample_scores_as_the_plain_vote() -> None:
@@ -153,7 +163,7 @@ def test_a_problem_is_played_as_the_real_loop_solves_it(
     recorded = Samples(
         answers=[answer for _, _, answer in samples],
         tokens=[[n + 1 for n, _ in rounds] + [last + 1] for rounds, last, _ in samples],
-        sandbox_s=[[s for _, s in rounds] for rounds, _, _ in samples],
+        code_s=[[s for _, s in rounds] for rounds, _, _ in samples],
     )
     played = play(recorded, allotment, PACE)
     solution, traces = really(samples, allotment)

@@ -117,6 +117,8 @@ def test_measuring_finds_the_step_times_of_an_engine(length: int) -> None:
     for running, seconds in found.steps:
         assert seconds == pytest.approx(0.01 + 0.002 * running, rel=0.01)
     assert found.unrest < 0.01
+    if length == 1000:  # a lane that is cut off takes a step more; one step of all is 16 lanes'
+        assert found.turn_s == pytest.approx((0.01 + 0.002 * 16) / 16, rel=0.2)
     assert len(found.drawn) == 24
     assert profile(found.steps).batch_s(found.drawn) == pytest.approx(found.batch_s, rel=0.05)
 
@@ -139,6 +141,7 @@ def test_profile_measures_the_bundled_model(
     assert [running for running, _ in found.steps] == [1, 2, 4]
     assert found.kv_tokens == 64 * 2048
     assert 0 < found.prefill_s < 1
+    assert 0 <= found.turn_s < 1
     assert found.load_s > 0
 
 

@@ -8,7 +8,8 @@ The table has a row a round, so that `pandas.read_parquet("pool.parquet")` is al
     tokens, logprob            generated in this round; mean log-probability of them
     text, code, output         what the model wrote, the block in it, what that printed
     outcome                    how the block ended (ok, error, timeout, killed); null: none ran
-    engine_s, sandbox_s        seconds
+    engine_s, sandbox_s        seconds; of the sandbox with the wait for it
+    code_s                     seconds that the block itself ran
     boxed                      whether the text holds a box
     answer                     the sample's answer, in the round that gave it, else null
     status, reason             how the sample ended, the same in all its rounds
@@ -42,7 +43,7 @@ COLUMNS = {
     **{"seed": "int64", "sample": "int32", "round": "int16", "attempt": "int16"},
     **{"tokens": "int32", "logprob": "float32", "text": "string", "code": "string"},
     **{"output": "string", "outcome": None, "engine_s": "float32", "sandbox_s": "float32"},
-    **{"boxed": "bool_", "answer": "int64", "status": None, "reason": None},
+    **{"code_s": "float32", "boxed": "bool_", "answer": "int64", "status": None, "reason": None},
 }
 UNBEGUN: Mapping[str, Any] = {
     **{"attempt": 0, "code": None, "execution": None, "engine_s": 0.0, "sandbox_s": 0.0},
@@ -63,7 +64,7 @@ class Row(NamedTuple):
     tokens: int
     logprob: float
     engine_s: float
-    sandbox_s: float
+    code_s: float
     code: str | None
     boxed: bool
     answer: int | None
@@ -122,6 +123,7 @@ def _columns(turn: Mapping[str, Any]) -> dict[str, Any]:
         "boxed": "boxed" in written["text"],
         "output": ran.get("output"),
         "outcome": ran.get("outcome"),
+        "code_s": ran.get("seconds", 0.0),
     }
 
 
@@ -161,7 +163,7 @@ def _sample(turns: Sequence[Row]) -> Sample:
         turns[-1].answer,
         tokens,
         [t.engine_s for t in turns],
-        [t.sandbox_s for t in turns],
+        [t.code_s for t in turns],
         total / sum(tokens) if sum(tokens) else math.nan,
         any(t.code is not None for t in turns),
         turns[-1].boxed,

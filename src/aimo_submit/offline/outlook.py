@@ -240,7 +240,8 @@ class Games:
         mean = sum(map(sum, samples.tokens)) / max(1, len(samples.tokens))
         width = min(allotment.width, int(fitting(self._profile.kv_tokens, prompt, mean)))
         allotment = dataclasses.replace(allotment, width=width)
-        return play(samples, allotment, self._pace.__getitem__, self._profile.prefill_s * prompt)
+        begin_s, turn_s = self._profile.prefill_s * prompt, self._profile.turn_s
+        return play(samples, allotment, self._pace.__getitem__, begin_s, turn_s)
 
     def run(self, rows: Sequence[int], policy: Policy, clock: Clock) -> list[Played]:
         """A whole run of these draws under the policy, which was made before the model loads."""
@@ -256,7 +257,7 @@ class Games:
         """The problem's samples in that order, twice N at most."""
         pool, depth = self._pool, self._rounds
         kept = order[pool.present[problem][order]][: self._most]
-        tokens, code_s = pool.tokens[problem, kept, :depth], pool.sandbox_s[problem, kept, :depth]
+        tokens, code_s = pool.tokens[problem, kept, :depth], pool.code_s[problem, kept, :depth]
         rounds = np.where(tokens > 0, np.arange(1, tokens.shape[1] + 1), 1).max(axis=1).tolist()
         answered = pool.answered[problem, kept]
         voted = ((answered >= 0) & (answered < depth)).tolist()
@@ -264,5 +265,5 @@ class Games:
         return Samples(
             answers=[a if v else None for a, v in zip(answers, voted, strict=True)],
             tokens=[row[:n] for row, n in zip(tokens.tolist(), rounds, strict=True)],
-            sandbox_s=[row[: n - 1] for row, n in zip(code_s.tolist(), rounds, strict=True)],
+            code_s=[row[: n - 1] for row, n in zip(code_s.tolist(), rounds, strict=True)],
         )

@@ -27,7 +27,7 @@ class Samples:
 
     answers: Sequence[int | None]
     tokens: Sequence[Sequence[float]]  # of each sample, for each round
-    sandbox_s: Sequence[Sequence[float]]  # between the rounds: one less
+    code_s: Sequence[Sequence[float]]  # between the rounds: one less
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class _Batch:
 
     samples: Samples
     step_s: StepTime
+    turn_s: float  # that a sample which goes on after its code holds all up
     seconds: float = 0.0
     position: float = 0.0
     decoded: float = 0.0
@@ -67,7 +68,7 @@ class _Batch:
 
     def advance(self, limit_s: float) -> list[int] | None:
         """The samples that end with the next event, mostly none; None where the limit is first."""
-        waits_s = self.waiting[0][0] if self.waiting else math.inf
+        waits_s = max(self.seconds, self.waiting[0][0]) if self.waiting else math.inf
         batch = len(self.decoding)
         pace = self.step_s(batch) if batch else math.inf
         steps = self.decoding[0][0] - self.position if batch else math.inf
@@ -91,6 +92,7 @@ class _Batch:
 
     def _resume(self, k: int) -> None:
         self.lived_s[k] = self.seconds - self.began_s[k]
+        self.seconds += self.turn_s
         end = self.position + self.samples.tokens[k][self.rounds[k]]
         heapq.heappush(self.decoding, (end, k))
 
@@ -98,7 +100,7 @@ class _Batch:
         ended = []
         while self.decoding and self.decoding[0][0] == end:
             k = heapq.heappop(self.decoding)[1]
-            code_s = self.samples.sandbox_s[k]
+            code_s = self.samples.code_s[k]
             self.lived_s[k] = self.seconds - self.began_s[k]
             if self.rounds[k] == len(code_s):
                 ended.append(k)
@@ -108,11 +110,21 @@ class _Batch:
         return ended
 
 
-def play(samples: Samples, allotment: Allotment, step_s: StepTime, begin_s: float = 0.0) -> Played:
-    """The problem under the allotment; `begin_s` passes before the first token, for the prompt."""
+def play(
+    samples: Samples,
+    allotment: Allotment,
+    step_s: StepTime,
+    begin_s: float = 0.0,
+    turn_s: float = 0.0,
+) -> Played:
+    """The problem under the allotment.
+
+    `begin_s` passes before the first token, for the prompt, and `turn_s` whenever a sample joins
+    the others again after its code.
+    """
     if allotment.deadline_s <= 0:
         return Played(None, Effort(0.0, 0, [], []), 0.0)
-    batch = _Batch(samples, step_s, seconds=begin_s)
+    batch = _Batch(samples, step_s, turn_s, seconds=begin_s)
     tally, order, most = Tally(), list[int](), len(samples.answers)
     for _ in range(min(allotment.width, most)):
         batch.start()

@@ -31,7 +31,7 @@ class Pool:
     """P problems, up to S samples each, D rounds deep; samples that `present` denies are padding.
 
     Cut at M rounds a sample has an answer if 0 <= answered < M; what it then took is the tokens of
-    M rounds and the sandbox_s of M - 1: the code of the last round does not run.
+    M rounds and the code_s of M - 1: the code of the last round does not run.
     """
 
     problems: tuple[str, ...]  # P ids
@@ -42,7 +42,7 @@ class Pool:
     present: NDArray[np.bool_]  # P x S
     tokens: NDArray[np.int32]  # P x S x D: generated in that round; 0 where it was not reached
     engine_s: NDArray[np.float32]  # P x S x D
-    sandbox_s: NDArray[np.float32]  # P x S x D
+    code_s: NDArray[np.float32]  # P x S x D: that the block itself ran
     prompt_tokens: NDArray[np.int32]  # P; 0 where the model's tokenizer is not at hand
     logprob: NDArray[np.float32]  # P x S: mean over the sample's tokens; nan where unknown
     has_code: NDArray[np.bool_]  # P x S: it wrote code to run
@@ -99,7 +99,7 @@ def _blank(
         present=np.zeros(flat, np.bool_),
         tokens=np.zeros(shape, np.int32),
         engine_s=np.zeros(shape, np.float32),
-        sandbox_s=np.zeros(shape, np.float32),
+        code_s=np.zeros(shape, np.float32),
         prompt_tokens=_prompt_tokens(settings, [e.text for e in entries]),
         logprob=np.full(flat, np.nan, np.float32),
         has_code=np.zeros(flat, np.bool_),
@@ -122,7 +122,7 @@ def _fill(pool: Pool, at: tuple[int, int], sample: Sample, codes: Mapping[int, i
         pool.answered[at] = max(0, rounds - 1)  # an answer ends its sample
     pool.tokens[at][:rounds] = sample.tokens
     pool.engine_s[at][:rounds] = sample.engine_s
-    pool.sandbox_s[at][:rounds] = sample.sandbox_s
+    pool.code_s[at][:rounds] = sample.code_s
     pool.logprob[at] = sample.logprob
     pool.has_code[at], pool.boxed[at] = sample.has_code, sample.boxed
 

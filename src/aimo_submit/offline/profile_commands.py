@@ -110,6 +110,7 @@ async def _run(config: Config, card: Card, here: str, args: argparse.Namespace) 
         kv_tokens=kv_tokens,
         replicas=config.engine_options.get("replicas", 1),
         sample_tokens=lengths.held,
+        turn_s=found.turn_s,
     )
     _check(profile, found, lengths.prompt)
     return profile

@@ -3,8 +3,9 @@
 Every row is one problem with N samples drawn without replacement; all rows go forward together,
 each from its own event to its next. A running sample writes a token every s(b) seconds with b
 decoding (continuous batching: b falls as samples end or run code); the code takes the seconds it
-took. As many run at once as the KV cache holds at their mean length, the others wait. With `eps`
-half of the samples run at once and a decided vote ends the rest, as `budget.pooled` has it.
+took, and a sample that goes on after it holds all up for a moment, `turn_s`. As many run at once
+as the KV cache holds at their mean length, the others wait. With `eps` half of the samples run at
+once and a decided vote ends the rest, as `budget.pooled` has it.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def replay(
     pace = np.asarray(profile.step_s(np.arange(samples + 1)), dtype=float)
     settled = _Settled(samples, eps)
     while rows.count:
-        _step(rows, tables, pace, settled)
+        _step(rows, tables, pace, profile.turn_s, settled)
         done = ~rows.live
         if done.sum() > SWEEP * rows.count:
             seconds[rows.number[done]] = rows.ended_s[done]
@@ -87,7 +88,7 @@ def _tables(pool: Pool, draws: Draws, samples: int) -> _Tables:
     reached = np.where(tokens > 0, np.arange(1, tokens.shape[2] + 1), 1)
     return _Tables(
         tokens=tokens,
-        code_s=pool.sandbox_s[at].astype(float),
+        code_s=pool.code_s[at].astype(float),
         rounds=reached.max(axis=2),
         answer=pool.answer[at].astype(np.intp),
         answered=pool.answered[at].astype(np.intp),
@@ -172,11 +173,11 @@ def fitting(kv_tokens: int, prompts: NDArray[np.int32] | int, written: Floats | 
     return np.maximum(1.0, (float(kv_tokens) - prompts) // np.maximum(written, 1))
 
 
-def _step(rows: _Rows, tables: _Tables, pace: Floats, settled: _Settled) -> None:
+def _step(rows: _Rows, tables: _Tables, pace: Floats, turn_s: float, settled: _Settled) -> None:
     """Every row to its next event: a round is written, or a block of code has run."""
     index = np.arange(rows.count)
     writer, runner = rows.token_due.argmin(axis=1), rows.clock_due.argmin(axis=1)
-    due, clock = rows.token_due[index, writer], rows.clock_due[index, runner]
+    due, clock = rows.token_due[index, writer], np.maximum(rows.now, rows.clock_due[index, runner])
     step_s = pace[rows.decoding]
     with np.errstate(invalid="ignore"):  # rows that are done
         written_s = rows.now + (due - rows.position) * step_s
@@ -187,7 +188,7 @@ def _step(rows: _Rows, tables: _Tables, pace: Floats, settled: _Settled) -> None
     sample, turn = rows.sample[index, slot], rows.round[index, slot]
     last = turn + 1 >= np.minimum(tables.rounds[rows.draw, sample], rows.depth)
     _run_code(rows, tables, np.nonzero(rows.live & written & ~last)[0], slot)
-    _write_on(rows, tables, np.nonzero(rows.live & ~written)[0], slot)
+    _write_on(rows, tables, np.nonzero(rows.live & ~written)[0], slot, turn_s)
     _end(rows, tables, np.nonzero(rows.live & written & last)[0], slot, settled)
 
 
@@ -198,8 +199,9 @@ def _run_code(rows: _Rows, tables: _Tables, i: Ints, slot: Ints) -> None:
     rows.decoding[i] -= 1
 
 
-def _write_on(rows: _Rows, tables: _Tables, i: Ints, slot: Ints) -> None:
+def _write_on(rows: _Rows, tables: _Tables, i: Ints, slot: Ints, turn_s: float) -> None:
     at = i, slot[i]
+    rows.now[i] += turn_s
     rows.round[at] += 1
     tokens = tables.tokens[rows.draw[i], rows.sample[at], rows.round[at]]
     rows.token_due[at], rows.clock_due[at] = rows.position[i] + tokens, np.inf

@@ -123,7 +123,7 @@ def _row_of_pool(pool: Pool, p: int) -> Row:
     row.votes.update(pool.values[p][code] for code in pool.answer[p][there] if code >= 0)
     row.answers.append(row.votes.most_common(1)[0][0] if row.votes else 0)
     row.tokens = int(pool.tokens[p].sum())
-    row.seconds = float((pool.engine_s[p] + pool.sandbox_s[p]).sum(axis=1).max(initial=0.0))
+    row.seconds = float((pool.engine_s[p] + pool.code_s[p]).sum(axis=1).max(initial=0.0))
     return row
 
 

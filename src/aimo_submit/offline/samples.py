@@ -36,7 +36,7 @@ class Sample(NamedTuple):
     answer: int | None
     tokens: Sequence[int]
     engine_s: Sequence[float]
-    sandbox_s: Sequence[float]
+    code_s: Sequence[float]  # that the blocks themselves ran: the wait for a seat is the recorder's
     logprob: float  # mean over its tokens; nan where unknown
     has_code: bool
     boxed: bool
@@ -150,7 +150,7 @@ def _sample(trace: Mapping[str, Any]) -> Sample:
         trace["answer"],
         tokens,
         [r["engine_s"] for r in rounds],
-        [r["sandbox_s"] for r in rounds],
+        [r["execution"]["seconds"] if r["execution"] else 0.0 for r in rounds],
         total / sum(tokens) if sum(tokens) else math.nan,
         any(r["code"] is not None for r in rounds),
         bool(written) and "boxed" in written[-1]["text"],
@@ -163,7 +163,7 @@ def sample_of(trace: Trace) -> Sample:
         trace.answer,
         [len(r.completion.tokens) for r in trace.rounds],
         [r.engine_s for r in trace.rounds],
-        [r.sandbox_s for r in trace.rounds],
+        [r.execution.seconds if r.execution else 0.0 for r in trace.rounds],
         logprob(trace) if trace.n_tokens else math.nan,
         coded(trace) > 0,
         boxed(trace) > 0,

@@ -26,6 +26,7 @@ from aimo_submit.pacing import Pacing
 from aimo_submit.schema import checked
 
 RUNNING = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256)
+OUTPUT = 32  # tokens of a block's output and what is around it
 DIGITS = 7  # of seconds: a tenth of a microsecond
 MODEL = "numina-7b-tir-gptq"  # whose sizes an estimate takes unless told
 
@@ -48,6 +49,7 @@ class Profile:
     kv_tokens: int  # that the KV cache holds
     replicas: int = 1
     sample_tokens: int = 0  # that each sequence held while the steps were taken; 0: not known
+    turn_s: float = 0.0  # that a sequence which goes on after its code holds all of them up
 
     @overload
     def step_s(self, running: float) -> float: ...
@@ -146,4 +148,5 @@ def estimate(card: Card, machine: str, tensor_parallel: int | None = None) -> Pr
         kv_tokens=found.plan.kv_tokens,
         replicas=layout.replicas,
         sample_tokens=card.sample_tokens,
+        turn_s=round(OUTPUT * prefill_s(size, hardware), DIGITS),
     )
