@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aimo_submit.answers import extract, prose
+from aimo_submit.answers import extract, printed, prose
 from aimo_submit.competition import EDITIONS
 
 CASES = Path(__file__).parents[2] / "shared" / "cases" / "extraction_cases.json"
@@ -245,3 +245,28 @@ def test_a_boxed_integer_comes_back(value: int, form: str) -> None:
 def test_prose_around_a_box_changes_nothing(pieces: list[str], around: str) -> None:
     boxed = "\\boxed{" + "".join(pieces).replace("`", "") + "}\\boxed{7}"
     assert extract(f"{around}\n{boxed}\n{around}") == extract(boxed) == 7
+
+
+@pytest.mark.parametrize(
+    ("output", "answer"),
+    [
+        ("42", 42),
+        ("1\n2\n42\n", 42),
+        ("Number of ways: 42", 42),
+        ("n=42.0", 42),
+        ("\\boxed{42}", 42),
+        ("Answer: $42$.", 42),
+        ("3.5", None),
+        ("3/4", None),
+        ("[7, 42]", None),
+        ("-42", None),
+        ("took 0.5 s", None),
+        ("none found", None),
+        ("", None),
+        ("9" * 5000, None),
+    ],
+)
+def test_only_a_number_that_ends_an_output_is_what_code_answers(
+    output: str, answer: int | None
+) -> None:
+    assert printed(output, EDITIONS["aimo-2"].admit) == answer

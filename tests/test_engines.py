@@ -453,3 +453,22 @@ def test_the_scripted_engine_decodes_a_request_only_from_when_it_joins() -> None
         return ends
 
     assert simulate(work()) == [10.0, 10.0]
+
+
+def test_a_prompt_begins_with_one_bos_whoever_writes_it(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="needs the extra `hf`")
+    from tokenizers.processors import TemplateProcessing
+
+    from aimo_submit.engines.tokens import Tokens
+
+    tokenizer = _train_tokenizer(transformers)
+    bos = tokenizer.bos_token_id
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", bos)]
+    )
+    tokenizer.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    tokens = Tokens(tmp_path)
+    whole = [bos, *tokens.encode("12 % 5")]
+    assert tokens.encode("12 % 5", prompt=True) == whole
+    assert tokens.encode("<s>12 % 5", prompt=True) == whole

@@ -21,6 +21,7 @@ from tests.scripted import run_of, solved
 
 NUMINA = FORMATS["numina_tir"]
 GPT_OSS = FORMATS["gpt_oss"]
+LLAMA = FORMATS["llama3"]
 
 
 def written(text: str, finish: Finish = Finish.STOP) -> Completion:
@@ -87,7 +88,56 @@ def test_a_box_in_openmath_code_is_no_answer() -> None:
     assert extract(openmath.words("", written("<tool_call>\n# \\boxed{7}"))) is None
 
 
-@pytest.mark.parametrize("name", [n for n, f in FORMATS.items() if not f.stop and n != "gpt_oss"])
+def test_nemotron_code_stands_between_llm_code_tags() -> None:
+    nemotron = FORMATS["nemotron_llm_code"]
+    text = written("We compute it.\n<llm-code>\n6 * 7 # \\boxed{7}\n</llm-code>")
+    assert nemotron.asks(text)
+    assert nemotron.block(text) == "6 * 7 # \\boxed{7}"
+    assert nemotron.show(ok("42")) == "\n<llm-code-output>\n42\n</llm-code-output>\n"
+    before = text.text + nemotron.show(ok("\\boxed{9}"))
+    assert extract(nemotron.words(before, written("Done."))) is None
+    assert extract(nemotron.words(before, written("So \\boxed{42}"))) == 42
+
+
+def test_the_nemotron_prompt_is_exactly_nemo_skills() -> None:
+    assert FORMATS["nemotron_llm_code"].prompt("2 + 2 = ?") == (
+        "System:\nYou're an expert Python programmer and mathematician. Help the user to solve "
+        "this problem using code when necessary. Make sure to put the answer (and only answer) "
+        "inside \\boxed{}.\n\nUser:\n2 + 2 = ?\n\nAssistant:\n"
+    )
+
+
+@pytest.mark.parametrize("end", ["", "<|eom_id|>"])
+def test_a_llama_call_is_found_with_and_without_the_token_that_ends_it(end: str) -> None:
+    """Engines end it as an EOS, which is no part of the text; some servers leave it there."""
+    call = written(f"First this.<|python_tag|>x = 1\nprint(x)\n{end}", Finish.EOS)
+    assert LLAMA.asks(call)
+    assert LLAMA.block(call) == "x = 1\nprint(x)"
+
+
+def test_llama_prose_and_a_call_that_was_cut_off_ask_for_nothing() -> None:
+    assert not LLAMA.asks(written("```python\nprint(1)\n```\nSo \\boxed{4}", Finish.EOS))
+    assert not LLAMA.asks(written("<|python_tag|>print(1", Finish.LENGTH))
+
+
+def test_llama_reads_of_an_output_which_stream_it_came_from() -> None:
+    head = "<|eom_id|><|start_header_id|>ipython<|end_header_id|>\n\ncompleted"
+    tail = "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"
+    assert LLAMA.show(ok("42\n")) == f"{head}\n[stdout]\n42\n[/stdout]{tail}"
+    assert LLAMA.show(ok("")) == head + tail
+    failed = Execution(Outcome.ERROR, "NameError: x", 0.1)
+    assert LLAMA.show(failed) == f"{head}\n[stderr]\nNameError: x\n[/stderr]{tail}"
+
+
+def test_a_box_in_llama_code_or_its_output_is_no_answer() -> None:
+    before = "<|python_tag|># \\boxed{7}" + LLAMA.show(ok("\\boxed{9}"))
+    assert extract(LLAMA.words(before, written("That is all."))) is None
+    assert extract(LLAMA.words(before, written("So \\boxed{4}"))) == 4
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, f in FORMATS.items() if not f.stop and n not in ("gpt_oss", "llama3")]
+)
 def test_chain_of_thought_never_asks_for_code_and_runs_through_the_same_loop(name: str) -> None:
     assert not FORMATS[name].asks(written("```python\nprint(1)\n```\n```output\n"))
     run = run_of(lambda prompt, sampling: "Six sevens: \\boxed{42}", format=name)
@@ -107,7 +157,8 @@ def test_an_unknown_format_names_the_known() -> None:
         format_named("numina")
 
 
-# What the families' tokenizer_config.json say of a user's turn, with those names of special tokens.
+# What the families' tokenizer_config.json say of a user's turn, with those names of special tokens;
+# of Llama what Meta's prompt_format.md does: the template adds two dates, and renders no code.
 BOS, EOS = "<\uff5cbegin\u2581of\u2581sentence\uff5c>", "<\uff5cend\u2581of\u2581sentence\uff5c>"
 CHATML = (
     "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\\nSYSTEM<|im_end|>\\n' }}"
@@ -123,6 +174,11 @@ TEMPLATES = {
     "{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}",
     "qwen": CHATML.replace("SYSTEM", STEPS),
     "openmath": CHATML.replace("SYSTEM", ""),
+    "llama": "{{ bos_token }}{% for m in messages %}{{ '<|start_header_id|>' + m['role'] + "
+    "'<|end_header_id|>\\n\\n' + m['content'] }}{{ '<|eom_id|>' if loop.nextitem is defined and "
+    "loop.nextitem['role'] == 'ipython' else '<|eot_id|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}"
+    "{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}",
     "r1": "{{ bos_token }}{% for m in messages %}{{ '<\uff5cUser\uff5c>' + m['content'] }}"
     "{% endfor %}{% if add_generation_prompt %}"
     "{{ '<\uff5cAssistant\uff5c><think>\\n' }}{% endif %}",
@@ -141,6 +197,10 @@ KAGGLE = (
     "Solve the following math problem. Make sure to put the answer (and only answer) inside "
     "\\boxed{}.\n\n"
 )
+PROGRAM = (
+    "Please solve this with a complete Python program that prints the final answer, an integer, "
+    "and also put your final answer within \\boxed{}."
+)
 TEXT = "Let $x$ be {1, 2}.\nFind \u00e9."
 # format -> the family's template, its system message, what stands around the problem
 CONVERSATIONS = {
@@ -153,6 +213,8 @@ CONVERSATIONS = {
     "openmath_nemotron_tir": ("openmath", None, f"{CALLS}%s"),
     "openmath_nemotron_kaggle": ("openmath", None, f"{KAGGLE}%s"),
     "r1_distill": ("r1", None, f"%s\n{STEP_BY_STEP}"),
+    "r1_distill_code": ("r1", None, f"%s\n{PROGRAM}"),
+    "llama3": ("llama", "Environment: ipython", f"%s\n\n{INTEGRATE}"),
 }
 
 
@@ -173,6 +235,7 @@ def tokenizer() -> Any:
         EOS,
         "<\uff5cUser\uff5c>",
         "<\uff5cAssistant\uff5c>",
+        *("<|start_header_id|>", "<|end_header_id|>", "<|eom_id|>", "<|eot_id|>", "<|python_tag|>"),
     )
     tokens.add_special_tokens([AddedToken(name, normalized=False) for name in special])
     return transformers.PreTrainedTokenizerFast(
@@ -191,9 +254,38 @@ def test_prompts_are_the_families_own_token_by_token(name: str, tokenizer: Any) 
     )
     wanted = tokenizer(rendered, add_special_tokens=False)["input_ids"]
     ours = tokenizer(FORMATS[name].prompt(TEXT), add_special_tokens=False)["input_ids"]
-    if family == "deepseek":  # its BOS is the tokenizer's to add, and the engine's to ask for
+    if family in ("deepseek", "llama"):  # BOS is the tokenizer's to add, the engine's to ask for
         ours = [tokenizer.bos_token_id, *ours]
     assert ours == wanted
+
+
+def test_a_llama_conversation_is_the_familys_own_token_by_token(
+    tokenizer: Any, tmp_path: Path
+) -> None:
+    """Prompt, call and output put together as the loop does, the call as vLLM returns it."""
+    from aimo_submit.engines.tokens import Tokens
+
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    tokenizer.save_pretrained(tmp_path)
+    tokens = Tokens(tmp_path)
+    drawn = tokens.encode("<|python_tag|>print(6*7)<|eom_id|>")
+    call = tokens.completion(drawn, "stop", False, LLAMA.stop, 0.0)
+    assert (call.text, call.finish) == ("<|python_tag|>print(6*7)", Finish.EOS)
+    assert LLAMA.block(call) == "print(6*7)"
+    ours = [*tokens.encode(LLAMA.prompt(TEXT)), *call.tokens, *tokens.encode(LLAMA.show(ok("42")))]
+    said = {
+        "system": "Environment: ipython",
+        "user": f"{TEXT}\n\n{INTEGRATE}",
+        "assistant": "<|python_tag|>print(6*7)",
+        "ipython": "completed\n[stdout]\n42\n[/stdout]",
+    }
+    rendered = tokenizer.apply_chat_template(
+        [{"role": role, "content": content} for role, content in said.items()],
+        chat_template=TEMPLATES["llama"],
+        add_generation_prompt=True,
+        tokenize=False,
+    )
+    assert [tokenizer.bos_token_id, *ours] == tokens.encode(rendered)
 
 
 VOCABULARY = "litellm==1.109.1"  # a package of PyPI's that holds the file OpenAI's library fetches

@@ -11,8 +11,8 @@ from aimo_submit.config import Config
 from aimo_submit.engines import Sampling
 from aimo_submit.engines.scripted import ScriptedEngine, StepTime
 from aimo_submit.errors import UserError
-from aimo_submit.records import Execution, Outcome, Solution, Status, Trace
-from aimo_submit.run import seed_of
+from aimo_submit.records import Execution, Outcome, Problem, Solution, Status, Trace
+from aimo_submit.run import Run, seed_of
 from aimo_submit.sandbox.server import ForkServer
 from aimo_submit.solver import solve
 from tests.scripted import ANSWER, ASK, PROBLEM, replies, run_of, solved
@@ -129,26 +129,100 @@ def test_seeds_depend_on_run_problem_sample_and_round_only() -> None:
     assert 0 <= base < 2**63
 
 
-@pytest.mark.parametrize(
-    ("format", "shown"),
-    [("numina_tir", "NameError"), ("tora", "42"), ("openmath_nemotron_tir", "42")],
-)
-def test_a_block_sees_of_earlier_ones_what_the_format_says(format: str, shown: str) -> None:
-    begin, end = ("<tool_call>", "</tool_call>") if "nemotron" in format else ("```python", "```")
-    ask = "" if "nemotron" in format else "\n```output\n"
-    blocks = [f"{begin}\n{code}\n{end}{ask}" for code in ("x = 6 * 7", "print(x)")]
+CALLS = {  # how a call begins and ends, and what of its output's frame tells that it has run
+    "numina_tir": ("```python", "```\n```output\n", "```output\n"),
+    "tora": ("```python", "```\n```output\n", "```output\n"),
+    "openmath_nemotron_tir": ("<tool_call>", "</tool_call>", "```output\n"),
+    "nemotron_llm_code": ("<llm-code>", "</llm-code>", "<llm-code-output>\n"),
+    "llama3": ("<|python_tag|>", "", "ipython<|end_header_id|>"),
+}
+
+
+@pytest.mark.parametrize("format", CALLS)
+def test_a_block_sees_of_earlier_ones_what_the_format_says(format: str) -> None:
+    begin, end, frame = CALLS[format]
+    blocks = [f"{begin}\n{code}\n{end}" for code in ("x = 6 * 7", "print(x)")]
 
     def script(prompt: str, sampling: Sampling) -> str:
-        return [*blocks, ANSWER][min(prompt.count("```output\n"), 2)]
+        return [*blocks, ANSWER][min(prompt.count(frame), 2)]
+
+    trace = really_solved(run_of(script, format=format)).traces[0]
+    assert ("NameError" if format == "numina_tir" else "42") in trace.rounds[1].appended
+    assert trace.answer == 42
+
+
+def really_solved(run: Run) -> Solution:
+    """The problem's solution, its code run in the sandbox."""
 
     async def work() -> Solution:
         async with ForkServer(workers=1) as sandbox:
-            run = run_of(script, format=format)
             return await solve(dataclasses.replace(run, sandbox=sandbox), PROBLEM, [])
 
-    trace = asyncio.run(work()).traces[0]
-    assert shown in trace.rounds[1].appended
-    assert trace.answer == 42
+    return asyncio.run(work())
+
+
+def program(code: str) -> str:
+    return f"<think>Let us count.</think>\n```python\n{code}\n```\n"
+
+
+PROGRAMS = [  # a text; what it answers, and how its code ended
+    (program("print(6 * 7)") + "So \\boxed{41}.", 42, Outcome.OK),
+    (program("print(6 * 7)"), 42, Outcome.OK),
+    (program("print(1)") + program("print(6 * 7)"), 42, Outcome.OK),
+    (program("x = 42") + program("raise ValueError(x)") + "\\boxed{41}", 41, Outcome.ERROR),
+    (program("raise ValueError(7)") + "\\boxed{41}", 41, Outcome.ERROR),
+    (program("while True: pass") + "\\boxed{41}", 41, Outcome.TIMEOUT),
+    (program("x = 42") + "\\boxed{41}", 41, Outcome.OK),
+    (program("print(1234)") + "\\boxed{41}", 41, Outcome.OK),
+    (program("1 / 0"), None, Outcome.ERROR),
+    ("No code, but \\boxed{41}.", 41, None),
+    (program("print(42)") + "." * 3000 + "\\boxed{41}", None, None),
+]
+
+
+def test_the_last_block_of_a_text_that_ended_gives_the_answer_before_the_box() -> None:
+    texts = {seed_of(0, PROBLEM.text, k, 0): text for k, (text, *_) in enumerate(PROGRAMS)}
+    config = Config(samples=len(texts), rounds=1, edition="aimo-2", code_timeout_s=3.0)
+    run = run_of(lambda prompt, sampling: texts[sampling.seed], config, format="r1_distill_code")
+    traces = really_solved(run).traces
+    turns = [turn for trace in traces for turn in trace.rounds]
+    runs = [turn.execution.outcome if turn.execution else None for turn in turns]
+    assert list(zip(texts.values(), (t.answer for t in traces), runs, strict=True)) == PROGRAMS
+    assert [t.status is Status.ANSWERED for t in traces] == [t.answer is not None for t in traces]
+    assert traces[0].text.endswith("So \\boxed{41}.\n```output\n42\n```\n")
+    assert traces[8].reason == "neither its code nor its text gave an answer"
+    assert traces[10].reason == "cut off by the token limit"
+
+
+def test_a_sample_that_ends_with_its_code_is_one_vote_and_waits_for_no_other() -> None:
+    ended: dict[int, float] = {}
+
+    def script(prompt: str, sampling: Sampling) -> str:
+        return program("slow") if "Python program" in prompt else "So \\boxed{41}."
+
+    def watch(problem: Problem, trace: Trace) -> None:
+        ended[trace.sample] = asyncio.get_running_loop().time()
+
+    mixed = Config(samples=3, formats=["r1_distill_code", "r1_distill"])
+    run = run_of(script, mixed, execute=lambda code: Execution(Outcome.OK, "42", 30.0))
+    (solution,) = solved(dataclasses.replace(run, watch=watch))
+    assert [(v.answer, v.weight) for v in solution.votes] == [(42, 2.0), (41, 1.0)]
+    assert ended[1] < 1 < 30 <= ended[0]
+
+
+def test_a_program_that_gives_no_answer_is_written_anew_when_configured() -> None:
+    second = seed_of(0, PROBLEM.text, 0, 1)
+
+    def script(prompt: str, sampling: Sampling) -> str:
+        return program("print(42)") if sampling.seed == second else program("print()")
+
+    def execute(code: str) -> Execution:
+        return Execution(Outcome.OK, "42" if "42" in code else "", 0.1)
+
+    config = Config(samples=1, on_failure="restart")
+    run = run_of(script, config, execute=execute, format="r1_distill_code")
+    trace = solved(run)[0].traces[0]
+    assert (trace.answer, trace.attempt, len(trace.rounds)) == (42, 1, 2)
 
 
 def test_formats_take_turns_over_the_samples() -> None:

@@ -47,6 +47,8 @@ _PLAIN = re.compile(  # a number, and whatever after it would change its meaning
     r"|(?:[-+*/=^<>$\\(]{0,3}\d|\\[a-z])\S{0,99})){0,20}"
 )
 _TAG = re.compile(r"<[|/a-z].*", re.DOTALL)
+_LAST_NUMBER = re.compile(r"(?:^|[\s=:$(])(-?\d+)(?:\.0*)?[\s.$)]*\Z")
+_MAX_LINE = 1000  # characters read of a last line
 
 
 def extract(text: str, admit: Callable[[int], int | None] = lambda value: value) -> int | None:
@@ -56,6 +58,13 @@ def extract(text: str, admit: Callable[[int], int | None] = lambda value: value)
     except NotANumber:
         return None
     return admit(value.numerator) if value.denominator == 1 else None
+
+
+def printed(output: str, admit: Callable[[int], int | None]) -> int | None:
+    """The answer with which the output of a program ends, as `admit` takes it, or None."""
+    last = output.strip().rpartition("\n")[2][-_MAX_LINE:]
+    number = _LAST_NUMBER.search(last)
+    return admit(int(number[1])) if number else extract(last, admit)
 
 
 def prose(text: str) -> str:

@@ -1,8 +1,8 @@
 """Tool-integrated-reasoning formats: how each model family is prompted, stopped and fed.
 
 A format is data and five verbs: `prompt`; `asks`, whether code is to be run, and `block`, which;
-`show`, what the model reads of the output; `words`, where its answer stands. A format without stop
-strings never asks: chain of thought through the same loop.
+`show`, what the model reads of the output; `words`, where its answer stands. A `Format` without
+stop strings never asks: chain of thought through the same loop.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from aimo_submit import harmony
 from aimo_submit.errors import UserError
-from aimo_submit.records import Completion, Execution, Finish, Scope
+from aimo_submit.records import Completion, Execution, Finish, Outcome, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class Format:
     scope: Scope = Scope.FRESH
     asking: str | None = None  # how anything but a problem is asked, where that is another template
     needs_code: bool = False  # an answer given before any code has run is pruned as a guess
+    runs_last: bool = False  # once its text has ended, its last block runs and gives the answer
 
     def prompt(self, problem: str) -> str:
         """The text that the model continues."""
@@ -69,7 +70,8 @@ class Format:
         text = before + completion.text
         if self.code_begin.startswith("```"):
             return text  # `answers.py` knows this fence
-        return re.sub(f"{self.code_begin}.*?({self.code_end}|$)", "", text, flags=re.DOTALL)
+        begin, end = re.escape(self.code_begin), re.escape(self.code_end)
+        return re.sub(f"{begin}.*?({end}|$)", "", text, flags=re.DOTALL)
 
     def _cut(self, output: str) -> str:
         limit = self.output_chars
@@ -110,17 +112,58 @@ class Harmony(Format):
         return "\n".join(final or [message.content for message in said if not message.recipient])
 
 
+_EOM = "<|eom_id|>"  # a token that ends a message but not the turn
+
+
+class Llama3(Format):
+    """Llama's code interpreter: a call begins with a token and lasts to the end of its message.
+
+    A server that hides special tokens hides the calls: llama.cpp's shows them with --special.
+    """
+
+    __slots__ = ()
+
+    def asks(self, completion: Completion) -> bool:
+        return self.block(completion) is not None
+
+    def block(self, completion: Completion) -> str | None:
+        """The last call; one that was cut off is none. The token that ends it may be left away."""
+        _, tag, code = completion.text.rpartition(self.code_begin)
+        whole = tag and completion.finish is not Finish.LENGTH
+        return code.removesuffix(_EOM).strip("\n") if whole else None
+
+    def show(self, execution: Execution) -> str:
+        stream = "stdout" if execution.outcome is Outcome.OK else "stderr"
+        output = self._cut(execution.output.strip())
+        said = f"\n[{stream}]\n{output}\n[/{stream}]" if output else ""
+        return f"{self.output_begin}completed{said}{self.output_end}"
+
+
 _STEP_BY_STEP = "Please reason step by step, and put your final answer within \\boxed{}."
 _INTEGRATE = (
     "Please integrate natural language reasoning with programs to solve the problem above, "
     "and put your final answer within \\boxed{}."
+)
+_PROGRAM = (
+    "Please solve this with a complete Python program that prints the final answer, an integer, "
+    "and also put your final answer within \\boxed{}."
 )
 
 _DEEPSEEK = "User: {problem}\n\nAssistant:"
 _R1 = (
     "<\uff5cbegin\u2581of\u2581sentence\uff5c><\uff5cUser\uff5c>%s<\uff5cAssistant\uff5c><think>\n"
 )
+_EXPERT = (
+    "System:\nYou're an expert Python programmer and mathematician.%s\n\n"
+    "User:\n{problem}\n\nAssistant:\n"
+)
 _QWEN_ENDS = (151_645, 151_643)  # <|im_end|>, <|endoftext|>
+_LLAMA_ENDS = (128_001, 128_008, 128_009)  # <|end_of_text|>, <|eom_id|>, <|eot_id|>
+_LLAMA_NEXT = "<|start_header_id|>assistant<|end_header_id|>\n\n"
+
+
+def _llama(role: str, content: str) -> str:
+    return f"<|start_header_id|>{role}<|end_header_id|>\n\n{content}<|eot_id|>"
 
 
 def _chatml(system: str, user: str = "{problem}") -> str:
@@ -212,6 +255,49 @@ FORMATS = {
             _R1 % ("{problem}\n" + _STEP_BY_STEP),
             stop=(),
             asking=_R1 % "{problem}",
+        ),
+        # imagination-research/aimo2, local_eval.py and cfgs/dpsk-qwen-14b.yaml, whose prompt has
+        # a system message, against DeepSeek's advice
+        Format(
+            "r1_distill_code",
+            _R1 % ("{problem}\n" + _PROGRAM),
+            stop=(),
+            output_begin="\n```output\n",
+            asking=_R1 % "{problem}",
+            runs_last=True,
+        ),
+        # meta-llama/llama-models, llama3_1/prompt_format.md, "Builtin Code Interpreter"; the
+        # output as in NVIDIA/NeMo-Skills, code_tags/llama3.yaml. The tokenizer adds the BOS.
+        Llama3(
+            "llama3",
+            _llama("system", "Environment: ipython")
+            + _llama("user", "{problem}\n\n" + _INTEGRATE)
+            + _LLAMA_NEXT,
+            stop=(),
+            stop_token_ids=_LLAMA_ENDS,
+            code_begin="<|python_tag|>",
+            code_end="<|eot_id|>",  # of its output
+            output_begin=f"{_EOM}<|start_header_id|>ipython<|end_header_id|>\n\n",
+            output_end="<|eot_id|>" + _LLAMA_NEXT,
+            output_chars=1000,
+            scope=Scope.LIVE,
+            asking=_llama("user", "{problem}") + _LLAMA_NEXT,
+        ),
+        # OpenMathInstruct-1's models: Kipok/NeMo-Skills, prompt/openmathinstruct/sft.yaml,
+        # prompt/code_tags/nemotron.yaml
+        Format(
+            "nemotron_llm_code",
+            _EXPERT
+            % " Help the user to solve this problem using code when necessary. Make sure to put "
+            "the answer (and only answer) inside \\boxed{}.",
+            stop=("</llm-code>",),
+            code_begin="<llm-code>",
+            code_end="</llm-code>",
+            output_begin="\n<llm-code-output>\n",
+            output_end="</llm-code-output>\n",
+            output_chars=1000,
+            scope=Scope.LIVE,
+            asking=_EXPERT % "",
         ),
         # microsoft/ToRA, src/infer/inference.py
         Format("tora", "<|user|>\n{problem}\n<|assistant|>\n", scope=Scope.REPLAY),

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
-from aimo_submit.answers import extract
+from aimo_submit.answers import extract, printed
 from aimo_submit.errors import EngineDied
-from aimo_submit.records import Completion, Finish, Problem, Round, Status, Trace
+from aimo_submit.records import Completion, Finish, Outcome, Problem, Round, Status, Trace
 from aimo_submit.run import Run
 from aimo_submit.sandbox import Session
 
@@ -20,7 +20,10 @@ ENGINE_DIED = "the engine died"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a completion asks for next: code to run, an answer to keep, or a reason to end."""
+    """What a completion asks for next: code to run, an answer to keep, or a reason to end.
+
+    Code that ends a sample comes with the answer of the text, kept where the code prints none.
+    """
 
     code: str | None = None
     answer: int | None = None
@@ -33,6 +36,9 @@ def decide(run: Run, trace: Trace, completion: Completion) -> Step:
         code = run.format.block(completion)
         return Step(code=code) if code else Step(reason="asked for an output without any code")
     answer = extract(run.format.words(trace.text, completion), run.edition.admit)
+    if run.format.runs_last and completion.finish is Finish.EOS:
+        if code := run.format.block(completion):
+            return Step(code, answer, "neither its code nor its text gave an answer")
     if answer is not None:
         has_run = any(r.execution and r.attempt == trace.attempt for r in trace.rounds)
         if has_run or not run.format.needs_code:
@@ -68,6 +74,8 @@ async def _rounds(
         if len(tokens) >= run.engine.context:
             return _end(trace, Status.FAILED, "the context is full")
         step = await _complete(run, problem, trace, tokens)
+        if step.code is not None and run.format.runs_last:
+            step = await _close(run, session, trace, step)
         if step.answer is not None:
             trace.answer = step.answer
             return _end(trace, Status.ANSWERED)
@@ -105,6 +113,15 @@ async def _execute(run: Run, session: Session, trace: Trace) -> list[int]:
     seconds = now() - start
     trace.rounds[-1] = replace(turn, execution=execution, appended=shown, sandbox_s=seconds)
     return [*turn.completion.tokens, *run.engine.encode(shown)]
+
+
+async def _close(run: Run, session: Session, trace: Trace, step: Step) -> Step:
+    """The step after the code that ends a sample: the answer it prints, else that of the text."""
+    await _execute(run, session, trace)
+    execution, answer = trace.rounds[-1].execution, None
+    if execution and execution.outcome is Outcome.OK:
+        answer = printed(execution.output, run.edition.admit)
+    return Step(answer=step.answer if answer is None else answer, reason=step.reason)
 
 
 def _end(trace: Trace, status: Status, reason: str = "") -> None:

@@ -85,7 +85,8 @@ class Execution:
 class Round:
     """One turn of a sample: the completion and what was appended to it.
 
-    A round in which the sample answered or failed has no execution. `attempt` counts restarts.
+    A round in which the sample answered or failed has no execution, but where its format runs the
+    last block of a text (`Format.runs_last`). `attempt` counts restarts.
     """
 
     completion: Completion

@@ -281,12 +281,15 @@ function turn(round, index) {
   return round.outcome === null ? parts : parts.concat(output(round));
 }
 
+const OPENING = /\s*(```[a-z]*|<tool_call>|<llm-code>|<\|python_tag\|>)\s*$/i;
+const CLOSING = /^\s*(`{3,}|<\/tool_call>|<\/llm-code>|<\|eom_id\|>)/;
+
 // The words before the code, the code, the words after it; the fences between them are left out.
 function split(round) {
   const at = round.code ? round.text.lastIndexOf(round.code) : -1;
   if (at < 0) return [round.text.trim(), round.code || null, ""];
-  const before = round.text.slice(0, at).replace(/\s*(```[a-z]*|<tool_call>)\s*$/i, "");
-  const after = round.text.slice(at + round.code.length).replace(/^\s*(`{3,}|<\/tool_call>)/, "");
+  const before = round.text.slice(0, at).replace(OPENING, "");
+  const after = round.text.slice(at + round.code.length).replace(CLOSING, "");
   return [before.trim(), round.code, after.replace(/`*output\s*$/, "").trim()];
 }
 

@@ -172,7 +172,8 @@ class OpenAIEngine:
         if self._exact:
             done = reply.finish, isinstance(reply.reason, str)
             return self._tokens.completion(reply.tokens, *done, sampling.stop, mean)
-        text, finish = self._tokens.without_eos(reply.text), Finish(reply.finish)
+        text = self._tokens.without_eos(reply.text, sampling.stop_token_ids)
+        finish = Finish(reply.finish)
         ends = [text.find(ending) + len(ending) for ending in sampling.stop if ending in text]
         if ends:
             text = text[: min(ends)]

@@ -31,8 +31,10 @@ class Tokens:
         return frozenset() if eos is None else frozenset({eos})
 
     def encode(self, text: str, *, prompt: bool = False) -> list[int]:
-        """The tokens of a text; with `prompt`, as the start of a sequence."""
-        return list(self._tokenizer.encode(text, add_special_tokens=prompt))
+        """The tokens of a text; with `prompt`, as the start of a sequence, which has one BOS."""
+        bos = self._tokenizer.bos_token
+        begun = bool(bos) and text.startswith(bos)  # some templates write it themselves
+        return list(self._tokenizer.encode(text, add_special_tokens=prompt and not begun))
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of the tokens, special ones and half-written characters included."""
@@ -101,8 +103,8 @@ class Tokens:
                 return Completion(*self.cut(drawn, ()), Finish.LENGTH, mean)
         raise EngineDied(f"vLLM ended a request for an unknown reason: {finish}")
 
-    def without_eos(self, text: str) -> str:
+    def without_eos(self, text: str, also: Sequence[int] = ()) -> str:
         """The text, without the end-of-turn token that some servers leave at its end."""
-        for token in self.eos:
+        for token in (*self.eos, *also):
             text = text.removesuffix(self.decode([token]))
         return text
