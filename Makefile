@@ -24,22 +24,22 @@ check: $(VENV)/ready-test  ## lint, types, and whether the notebooks are those o
 	$(PY) -m mypy
 	$(VENV)/bin/aimo-submit build --check
 
-notebook: $(VENV)/ready-test  ## build the notebooks, the kit inside the submission's
+notebook: $(VENV)/ready-kaggle  ## build the notebooks, the kit inside the submission's
 	$(VENV)/bin/aimo-submit build
 
-rehearse: $(VENV)/ready-test  ## run the built notebook as Kaggle would (three minutes)
+rehearse: $(VENV)/ready-kaggle  ## run the built notebook as Kaggle would (three minutes)
 	$(VENV)/bin/aimo-submit build
 	$(VENV)/bin/aimo-submit rehearse
 
-chaos: $(VENV)/ready-test  ## the same with everything that goes wrong on Kaggle
+chaos: $(VENV)/ready-kaggle  ## the same with everything that goes wrong on Kaggle
 	$(VENV)/bin/aimo-submit rehearse --scripted --run rerun --limit 4 --chaos all
 
-push: $(VENV)/ready-test  ## build, rehearse, push, wait until it has run
+push: $(VENV)/ready-kaggle  ## build, rehearse, push, wait until it has run
 	$(VENV)/bin/aimo-submit build
 	$(VENV)/bin/aimo-submit rehearse
 	$(VENV)/bin/aimo-submit push
 
-submit: $(VENV)/ready-test  ## fetch the output, check it, submit it, wait for the score
+submit: $(VENV)/ready-kaggle  ## fetch the output, check it, submit it, wait for the score
 	$(VENV)/bin/aimo-submit output
 	$(VENV)/bin/aimo-submit submit -m "$(MESSAGE)"
 
@@ -79,7 +79,9 @@ iterate-tiny: $(VENV)/ready-train  ## fine-tune tiny-tir on its own right soluti
 
 train-tiny: $(VENV)/ready-train  ## train models/tiny-tir anew (an hour on two cores)
 	PYTHONPATH=models/recipes $(PY) -m tiny.train
-	PYTHONPATH=models/recipes $(PY) -m tiny.measure
+	@rm -f runs/trained.jsonl
+	$(VENV)/bin/aimo-submit eval tiny --edition aimo-2 --out runs/trained.jsonl
+	PYTHONPATH=models/recipes $(PY) -m tiny.measure runs/trained.jsonl
 
 clean:  ## the environment only: runs/ holds what was computed
 	rm -rf $(VENV)
@@ -90,6 +92,11 @@ $(VENV)/bin/python:
 $(VENV)/ready-demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "setting up (about two minutes) ..."
 	@$(PIP) -e '.[hf]'
+	@touch $@
+
+$(VENV)/ready-kaggle: $(VENV)/ready-demo
+	@echo "setting up what pushing needs (a minute) ..."
+	@$(PIP) -e '.[data,report,kaggle]'
 	@touch $@
 
 $(VENV)/ready-test: $(VENV)/ready-demo

@@ -28,10 +28,11 @@ from aimo_submit import Problem, config_for, start_solver
 from aimo_submit.cards import Card
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
+from aimo_submit.offline.accuracy import jackknife
 from aimo_submit.offline.advice import RECORDED
 from aimo_submit.offline.choosing import usable
 from aimo_submit.offline.compare import parsed
-from aimo_submit.offline.intervals import Z, jackknife
+from aimo_submit.offline.intervals import Z
 from aimo_submit.offline.journal import read_journal
 from aimo_submit.offline.outlook import Setting, Study, Way
 from aimo_submit.offline.pool import Pool, load_pool

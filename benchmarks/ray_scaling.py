@@ -20,7 +20,7 @@ from aimo_submit.cards import config_for
 from aimo_submit.competition import EDITIONS
 from aimo_submit.config import Config
 from aimo_submit.offline.evaluate import evaluate, problems_at_once, settings_of
-from aimo_submit.offline.journal import Journal
+from aimo_submit.offline.journal import Journal, read_journal
 from aimo_submit.offline.problems import load_problems
 from aimo_submit.offline.ray import Actors
 from aimo_submit.records import Problem, Solution
@@ -53,7 +53,7 @@ def timed(config: Config, problems: list[Problem], actors: int) -> Timed:
             start = time.monotonic()
             evaluate(crew, jobs, journal, at_once=at_once * actors)
             seconds = time.monotonic() - start
-            return Timed(seconds, sorted(journal.solutions, key=lambda s: s.problem.id))
+        return Timed(seconds, sorted(read_journal(path)[1], key=lambda s: s.problem.id))
 
 
 def main() -> None:

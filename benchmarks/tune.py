@@ -30,7 +30,7 @@ from aimo_submit.offline.accuracy import counts, jackknife, maj
 from aimo_submit.offline.intervals import Z, population
 from aimo_submit.offline.pool import Pool, load_pool
 from aimo_submit.offline.throughput import Profile
-from aimo_submit.offline.tune import Terms, tune
+from aimo_submit.offline.tune import Terms, Tuner
 
 WRONG, ZIPF = 40, 1.1  # wrong answers of a problem, and how unequal they are
 TOKENS, SPREAD, LONGEST = 600.0, 0.6, 2048  # of a round
@@ -86,7 +86,8 @@ def speed(args: argparse.Namespace) -> bool:
     rng = np.random.default_rng(args.seed)
     pool = simulated(chances(args.problems, rng), args.samples, args.rounds, rng)
     start = time.perf_counter()
-    tune(pool, MACHINE, Terms(args.hours * 3600.0), lambda line: notes.print(f"  {line}"))
+    terms = Terms(args.hours * 3600.0)
+    Tuner(pool, MACHINE, terms, lambda line: notes.print(f"  {line}")).tuning()
     seconds = time.perf_counter() - start
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     size = f"{args.problems} x {args.samples} x {args.rounds}"

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimo_submit.errors import UserError
-from aimo_submit.offline.accuracy import accuracies, counts, maj, pass_at
-from aimo_submit.offline.intervals import jackknife, population
+from aimo_submit.offline.accuracy import accuracies, counts, jackknife, maj, pass_at
+from aimo_submit.offline.intervals import interval, population
 from aimo_submit.offline.pool import load_pool
 from benchmarks.tune import chances, covered, resampled, simulated, truth
 
@@ -169,6 +169,13 @@ def test_the_jackknife_does_not_claim_to_know_the_vote_of_all_samples() -> None:
 def test_the_interval_of_what_does_not_vary_is_a_point() -> None:
     low, high = population(np.full((30, 2), 0.25))
     assert low.tolist() == high.tolist() == [0.25, 0.25]
+
+
+def test_an_interval_goes_no_further_than_what_was_seen() -> None:
+    assert interval(np.array([0.0, 1.0])) == (0.0, 1.0)
+    low, high = interval(np.array([0.0] * 49 + [1.0]))
+    assert low == 0.0
+    assert 0.02 < high < 0.1
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:

@@ -203,4 +203,4 @@ def test_a_run_without_any_engine_ends_and_records_nothing_false(tmp_path: Path)
     ):
         with pytest.raises(EngineDied, match="problem a"):
             evaluate(solver, [(Problem("a", "first", 42), 0)], journal)
-        assert journal.solutions == []
+        assert read_journal(journal.path)[1] == []

@@ -38,7 +38,7 @@ def test_a_journal_torn_at_any_byte_loses_only_the_torn_line(tmp_path: Path) -> 
         torn.write_bytes(content[:cut])
         with Journal(torn, SETTINGS) as journal:
             whole = sum(end <= cut for end in ends[1:])
-            assert journal.solutions == SOLUTIONS[:whole]
+            assert read_journal(journal.path)[1] == SOLUTIONS[:whole]
             for solution in SOLUTIONS[whole:]:
                 journal.append(solution)
         assert torn.read_bytes() == content

@@ -18,6 +18,7 @@ from aimo_submit.cli import main
 from aimo_submit.competition import EDITIONS
 from aimo_submit.config import Config
 from aimo_submit.errors import EngineDied, UserError
+from aimo_submit.finding import install
 from aimo_submit.offline.cluster import Share, share_of
 from aimo_submit.offline.evaluate import evaluate, settings_of
 from aimo_submit.offline.journal import Journal, key_of, read_journal
@@ -201,7 +202,7 @@ def test_an_actor_keeps_no_more_threads_busy_than_it_has_cpus() -> None:
 @pytest.mark.parametrize(
     ("before", "address", "message"),
     [
-        ("sys.modules['ray'] = None", "auto", "--ray needs Ray: pip install 'aimo-submit[ray]'"),
+        ("sys.modules['ray'] = None", "auto", f"--ray needs Ray: {install('ray')}"),
         ("", "127.0.0.1:1", "no Ray cluster at 127.0.0.1:1"),
     ],
 )

@@ -20,7 +20,6 @@ from aimo_submit.formats import FORMATS, Format
 from aimo_submit.offline.distil import choose, harvest, sample, written
 from aimo_submit.offline.distil_text import GRAM, HeldOut, distinct, words_of
 from aimo_submit.offline.journal import Journal
-from aimo_submit.offline.pool import load_pool
 from aimo_submit.records import (
     Completion,
     Execution,
@@ -234,23 +233,6 @@ def test_a_setting_that_trl_lacks_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match="names of TRL's SFTConfig"):
         sft_config({"learning_rat": 1e-5}, tmp_path)
-
-
-def test_a_gain_is_paired_by_problem(tmp_path: Path) -> None:
-    from tiny.gain import gain
-
-    for name, order, answers in (("a", (0, 1), [42, 7]), ("b", (1, 0), [42, 25])):
-        with Journal(tmp_path / f"{name}.jsonl", {"rounds": 2, "model": "none"}) as journal:
-            for at in order:
-                traces = [trace(n, a) for n, a in enumerate(answers)]
-                journal.append(Solution(PROBLEMS[at], 42, [], traces, 0, 1.0))
-    pools = [load_pool(tmp_path / f"{name}.jsonl") for name in "ab"]
-    head, single, voted = gain(*pools, samples=2)
-    assert head.startswith("2 problems")
-    assert single.startswith("pass@1  25.0% -> 50.0%: +25.0 points")
-    assert voted.startswith("maj@2   25.0% -> 50.0%: +25.0 points")
-    with pytest.raises(UserError, match="fewer than 3"):
-        gain(*pools, samples=3)
 
 
 @pytest.mark.parametrize("name", ["numina_tir", "deepseekmath_rl_tool", "openmath_nemotron_tir"])

@@ -111,7 +111,7 @@ CASES = [
     ("no-gpu", 2, 2),
     ("wheels-missing", 2, 2),
     ("wheels-broken", 2, 2),
-    ("out-of-memory", 4, 1),
+    ("out-of-memory", 4, 3),
     ("disk-full", 4, 0),
     ("sandbox-killed", 4, 4),
     ("sandbox-storm", 4, 4),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from aimo_submit.cli import main
 from aimo_submit.config import Config
-from aimo_submit.offline.summary import compare, seeds_table, submission, summarise
+from aimo_submit.offline.journal import Journal
+from aimo_submit.offline.summary import compare, submission, summarise
+from aimo_submit.offline.summary_table import seeds_table
 from aimo_submit.records import Problem, Solution, Status, Trace, Vote
 from tests.scripted import ANSWER, ASK, replies, run_of, solved
 
@@ -54,13 +58,26 @@ def test_an_unfinished_seed_does_not_distort_the_deviation() -> None:
 
 def test_two_runs_are_compared_on_the_problems_that_both_have() -> None:
     ours = [solution("a", [1, 1]), solution("b", [1, 2]), solution("c", [1, 1])]
-    theirs = [solution("a", [1, 2]), solution("b", [2, 1]), solution("d", [1, 1])]
+    theirs = [solution("d", [1, 1]), solution("b", [2, 1]), solution("a", [1, 2])]
     both, pass_1, maj_n = compare(ours, theirs)
     assert pass_1
     assert maj_n
     assert (both, pass_1.mean, maj_n.mean) == (2, 0.25, 0.5)
     assert maj_n.interval == (0.0, 1.0)
     assert compare(ours, [solution("e", [1])]) == (0, None, None)
+
+
+def test_the_command_tells_how_far_a_run_is_ahead(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [str(tmp_path / name) for name in ("ours.jsonl", "theirs.jsonl")]
+    for path, answers in zip(paths, ([1, 1], [1, 2]), strict=True):
+        with Journal(Path(path), {}) as journal:
+            journal.append(solution("a", answers))
+    assert main(["summary", paths[0], "--against", paths[1]]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "ahead on 1 problems of both, paired, in points: pass@1 +50.0" in told
+    assert "maj +0.0" in told
 
 
 def test_without_gold_answers_no_accuracy_is_claimed() -> None:

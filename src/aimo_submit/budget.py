@@ -142,6 +142,11 @@ def deadline(rem_s: float, left: int, share0_s: float) -> float:
     return min(CAP * share0_s, share + SPEND * banked, rem_s)
 
 
+def reserve(total_s: float) -> float:
+    """Seconds of the total that are not planned with."""
+    return max(min(RESERVE_S, RESERVE_MOST * total_s), RESERVE_SHARE * total_s)
+
+
 def threshold(share_s: float, full_s: float) -> float:
     """The eps for a problem with that share, where N samples to their end take `full_s`."""
     z = min(1.0, max(0.0, (share_s / full_s - TIGHT) / (AMPLE - TIGHT)))
@@ -251,9 +256,8 @@ class Budget:
     @property
     def _plan_s(self) -> float:
         """The total without the reserve, which an overshoot seen once may recur in."""
-        total = self._terms.total_s
-        least = min(RESERVE_S, RESERVE_MOST * total)
-        return max(0.0, total - max(least, RESERVE_SHARE * total, self._worst_s))
+        total_s = self._terms.total_s
+        return max(0.0, total_s - max(reserve(total_s), self._worst_s))
 
     @property
     def _full_s(self) -> float:

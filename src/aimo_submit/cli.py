@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"aimo-submit: the engine could not be started again: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        print("aimo-submit: stopped; the same command resumes", file=sys.stderr)
+        print("aimo-submit: stopped; run again, eval and distil go on", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:  # the border to the user: a line to read, the details in a file
         CRASH.parent.mkdir(exist_ok=True)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import math
 import tomllib
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from aimo_submit.competition import EDITIONS
 from aimo_submit.errors import UserError
 from aimo_submit.formats import format_named
+from aimo_submit.schema import meant, named, suits
 from aimo_submit.vote import RULES
 
 ENGINES = ("transformers", "vllm", "openai")
@@ -72,8 +73,10 @@ class Config:
     engine_options: dict[str, Any] = field(default_factory=dict)  # handed to the engine
 
     def __post_init__(self) -> None:
-        for f in dataclasses.fields(self):
-            _check_type(f.name, getattr(self, f.name))
+        for name, hint in typing.get_type_hints(Config).items():
+            value = getattr(self, name)
+            if not suits(value, hint):
+                raise UserError(f"{name} = {value!r}: must be of type {named(hint)}")
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and low <= value <= high):
@@ -91,9 +94,7 @@ class Config:
         known = [f.name for f in dataclasses.fields(cls)]
         for name in given:
             if name not in known:
-                near = get_close_matches(name, known, 1)
-                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-                raise UserError(f"unknown setting {name!r}: {hint}")
+                raise UserError(f"unknown setting {name!r}: {meant(name, known)}")
         return cls(**given)
 
     def to_toml(self) -> str:
@@ -122,25 +123,6 @@ def parse_value(setting: str) -> tuple[str, Any]:
         return name.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return name.strip(), value.strip()
-
-
-_KINDS: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "int": (int,),
-    "float": (int, float),
-    "int | None": (int, type(None)),
-    "float | None": (int, float, type(None)),
-    "dict[str, Any]": (dict,),
-    "list[str]": (list,),
-}
-_ANNOTATIONS = {f.name: str(f.type) for f in dataclasses.fields(Config)}
-
-
-def _check_type(name: str, value: Any) -> None:
-    wanted = _ANNOTATIONS[name]
-    if not isinstance(value, _KINDS[wanted]) or isinstance(value, bool):
-        plain = wanted.replace(" | None", "").replace("[str, Any]", "")
-        raise UserError(f"{name} = {value!r}: must be of type {plain}")
 
 
 def toml_value(value: Any) -> str:

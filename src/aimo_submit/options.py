@@ -1,30 +1,49 @@
-"""The options by which every command that samples takes its settings."""
+"""What commands share: the options by which those that sample take their settings, and checks."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from aimo_submit.cards import Card, config_for
 from aimo_submit.config import Config, parse_value, read_toml
+from aimo_submit.errors import UserError
 from aimo_submit.hardware import recognise
 from aimo_submit.machine import detect
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def at_least(least: int, args: argparse.Namespace, *names: str) -> None:
+    """Refuses a number that is given and smaller."""
+    for name in names:
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise UserError(f"--{name} {value}: must be at least {least}")
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Adds --config, the settings that are changed most, and -c for all others."""
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings as TOML")
-    parser.add_argument("--model", metavar="CARD", help="model card (default: tiny-tir)")
-    parser.add_argument("--engine", metavar="NAME", help="transformers (default) or vllm")
-    parser.add_argument("--edition", metavar="NAME", help="aimo-1 (default), aimo-2, aimo-3, any")
-    parser.add_argument("-n", "--samples", type=int, metavar="N", help="samples a problem (48)")
-    parser.add_argument("-m", "--rounds", type=int, metavar="M", help="rounds a sample (4)")
-    parser.add_argument("--seed", type=int, metavar="K", help="first seed (0)")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file of settings")
+    parser.add_argument("--model", metavar="CARD", help="name in `models`, or a .toml (tiny-tir)")
+    parser.add_argument(
+        "--engine", metavar="NAME", help="transformers, vllm, openai (the card's, for this machine)"
+    )
+    parser.add_argument(
+        "--edition", metavar="NAME", help="rule for answers: aimo-1, aimo-2, aimo-3, any (aimo-1)"
+    )
+    parser.add_argument(
+        "-n", "--samples", type=int, metavar="N", help="samples of each problem (48, or the card's)"
+    )
+    parser.add_argument(
+        "-m", "--rounds", type=int, metavar="M", help="rounds of each sample (4, or the card's)"
+    )
+    parser.add_argument("--seed", type=int, metavar="K", help="seed of the first run (0)")
     parser.add_argument(
         "-c", dest="settings", action="append", default=[], metavar="NAME=VALUE",
-        help="any other setting, as in TOML: -c temperature=0.6",
+        help="any setting of config.py: -c temperature=0.6; may be repeated",
     )  # fmt: skip
 
 

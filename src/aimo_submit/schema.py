@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
@@ -22,20 +22,23 @@ def checked(kind: type[T], where: str, table: Any) -> T:
     known = [f.name for f in fields]
     for name in table:
         if name not in known:
-            near = get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-            raise UserError(f"{where} has an unknown key {name!r}: {hint}")
+            raise UserError(f"{where} has an unknown key {name!r}: {meant(name, known)}")
     hints = typing.get_type_hints(kind)
     for f in fields:
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-        if f.name in table and not _is(table[f.name], hints[f.name]):
-            raise UserError(f"{where} needs {f.name}, of type {_words(hints[f.name])}")
-        if required and f.name not in table:
-            raise UserError(f"{where} needs {f.name}, of type {_words(hints[f.name])}")
+        if not suits(table[f.name], hints[f.name]) if f.name in table else required:
+            raise UserError(f"{where} needs {f.name}, of type {named(hints[f.name])}")
     return kind(**table)
 
 
-def _is(value: Any, hint: Any) -> bool:
+def meant(name: str, known: Sequence[str]) -> str:
+    """What may have been meant by a name that is not known."""
+    near = get_close_matches(name, known, 1)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+
+
+def suits(value: Any, hint: Any) -> bool:
+    """Whether the value is of the type; a whole number is a float too, a bool is no number."""
     kinds = _kinds(hint)
     if isinstance(value, bool):
         return bool in kinds
@@ -43,10 +46,12 @@ def _is(value: Any, hint: Any) -> bool:
 
 
 def _kinds(hint: Any) -> tuple[type, ...]:
-    """The plain types that a hint allows, `None` (which TOML lacks) left out."""
+    """The plain types that a hint allows."""
     parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    return tuple(typing.get_origin(p) or p for p in parts if p is not types.NoneType)
+    return tuple(typing.get_origin(p) or p for p in parts)
 
 
-def _words(hint: Any) -> str:
-    return " or ".join("table" if kind is dict else kind.__name__ for kind in _kinds(hint))
+def named(hint: Any) -> str:
+    """The type as a user of TOML, which lacks `None`, knows it."""
+    kinds = [kind for kind in _kinds(hint) if kind is not types.NoneType]
+    return " or ".join("table" if kind is dict else kind.__name__ for kind in kinds)

@@ -11,7 +11,6 @@ import asyncio
 import logging
 import math
 import time
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,11 +28,12 @@ from transformers import (
 )
 from trl import SFTTrainer  # type: ignore[attr-defined]
 
+from aimo_submit.config import read_toml
 from tiny.corpus import FORMAT, Example, puzzles, solved, without_code
 from tiny.draw import Split
 from tiny.tokenizer import save_tokenizer, train_tokenizer
 
-RECIPES = Path(__file__).resolve().parents[1] / "sft.toml"
+RECIPE = Path(__file__).with_name("train.toml")
 OUT = Path(__file__).resolve().parents[2] / "tiny-tir"
 COT_SEEDS = 10_000_000  # the first stage has problems of its own
 TOKENIZER_TEXTS = 1500
@@ -43,8 +43,7 @@ log = logging.getLogger(__name__)
 
 def train(out: Path, *, scale: float, work: Path) -> None:
     """Trains the model by the recipe and writes it, with its tokenizer, to `out`."""
-    with RECIPES.open("rb") as file:
-        recipe = tomllib.load(file)["tiny"]
+    recipe = read_toml(RECIPE)
     torch.manual_seed(recipe["seed"])
     words = list(_words(int(recipe["cot"]["problems"] * scale)))
     coded = asyncio.run(_coded(int(recipe["tir"]["problems"] * scale)))
@@ -128,7 +127,7 @@ class TimedTrainer(SFTTrainer):
         self._started = time.monotonic()
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
-        """The recipe's schedule: warm-up, then a cosine to nothing, over the stage so far."""
+        """Warm-up, then a cosine to nothing, over the stage so far."""
         warmup = float(self.args.warmup_steps)
 
         def rate(step: int) -> float:

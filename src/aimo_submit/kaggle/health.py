@@ -77,7 +77,7 @@ def credential_fault(where: str | None, around: Surroundings) -> tuple[str, str]
 
 def _metadata(folder: Path) -> Finding:
     if not (folder / FILE).is_file():
-        return Finding(FILE, "none here", PUSH, "cd to the folder that holds it")
+        return Finding(FILE, "none here", PUSH, "cd to the kit's folder")
     try:
         found = read_metadata(folder)
     except UserError as error:

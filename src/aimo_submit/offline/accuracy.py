@@ -74,6 +74,27 @@ def pass_at(right: Ints, samples: Ints, most: int) -> Floats:
     return np.asarray(1 - missed / np.where(drawn > 0, drawn, np.nan))
 
 
+def jackknife(pool: Pool, samples: int, depth: int) -> float:
+    """The standard error of accuracy(N, M) on these very problems, were the samples drawn anew.
+
+    Each sample is left out in turn; those that voted alike are worked out once. nan where N = S.
+    """
+    table = counts(pool, depth)
+    if samples >= table[:, 0].min():
+        return float("nan")
+    kinds = np.column_stack([table[:, 0] - table[:, 1:].sum(axis=1), table[:, 1:]])
+    problem, kind = np.nonzero(kinds)
+    rows = table[problem]
+    rows[:, 0] -= 1
+    voted = kind > 0
+    rows[voted, kind[voted]] -= 1
+    without, weight = maj(rows, samples)[:, -1], kinds[problem, kind]
+    size = table[:, 0]
+    mean = np.bincount(problem, weight * without) / size
+    spread = np.bincount(problem, weight * (without - mean[problem]) ** 2)
+    return float(np.sqrt(((size - 1) / size * spread).sum()) / len(size))
+
+
 def _pascal(most: int) -> Floats:
     """C(n, k) for n, k up to `most`."""
     rows = np.zeros((most + 1, most + 1))

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aimo_submit.config import ENGINES, Config
+from aimo_submit.offline.choosing import ENOUGH
 from aimo_submit.offline.outlook import Outlook, Way, paired
 from aimo_submit.offline.tune import Choice, Tuning
 
 SPARE = (1.5, 2.0)  # samples to record for each that votes
-ENOUGH = 0.02  # an interval that reaches no further decides: 1 problem of 50
+KNOWN = 0.05  # half an interval of accuracy that calls for no more problems
 RECORDED = ("model", "edition", "temperature", "top_p", "max_new_tokens", "code_timeout_s",
             "on_failure", "engine")  # settings of a pool that its samples depend on  # fmt: skip
 
@@ -29,8 +30,9 @@ def reason(tuning: Tuning, choice: Choice) -> str:
     if candidate is best:
         return f"{first} Nothing that fits the time is more accurate."
     return (
-        f"{first} Of what fits, {candidate.setting} is the quickest that may be as accurate as the "
-        f"best, {best.setting}, which is {points(gain)} ahead ({points(low)} to {points(high)})."
+        f"{first} Of what fits, {candidate.setting} is the quickest that is surely within "
+        f"{points(ENOUGH, sign='')} of the best, {best.setting}, which is {points(gain)} ahead "
+        f"({points(low)} to {points(high)})."
     )
 
 
@@ -96,16 +98,15 @@ def _of_choice(tuning: Tuning) -> Iterator[str]:
 
 
 def _too_few_problems(tuning: Tuning, choice: Choice) -> Iterator[str]:
-    """How many problems would tell the recommended setting from the best."""
-    gain, low, high = paired(choice.candidate, choice.best)
-    if high <= ENOUGH or high == low:
-        return
+    """How many problems would tell how accurate the recommended setting is."""
+    low, high = choice.recommended.interval
     half = (high - low) / 2
-    wanted = max(ENOUGH - gain, ENOUGH / 4)  # so that the interval ends at ENOUGH
-    needed = math.ceil(tuning.problems * (half / wanted) ** 2)
+    if half <= KNOWN:
+        return
+    needed = math.ceil(tuning.problems * (half / KNOWN) ** 2)
     yield (
-        f"{choice.best.setting} may be better by up to {points(high)}: {tuning.problems} problems "
-        f"are too few to tell, about {needed} would"
+        f"accuracy is known to ±{points(half, sign='')} only: {tuning.problems} problems are few, "
+        f"about {needed} would bring that to {points(KNOWN, sign='')}"
     )
 
 

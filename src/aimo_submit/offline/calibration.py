@@ -35,7 +35,7 @@ class Text(NamedTuple):
         return self.prompt + self.rest
 
 
-def texts_of(source: str, format: Format, texts: int = TEXTS, seed: int = 0) -> list[Text]:
+def texts_of(source: str, format: Format, texts: int = TEXTS) -> list[Text]:
     """That many texts from a recorded pool or journal, a file of solutions or a set of the hub.
 
     Files and sets need the columns problem and solution. Of a pool the right samples are taken.
@@ -43,13 +43,13 @@ def texts_of(source: str, format: Format, texts: int = TEXTS, seed: int = 0) -> 
     found = list(_recorded(Path(source), format) if _is_pool(source) else _solved(source, format))
     if not found:
         raise UserError(f"{source}: no solution in it to calibrate on")
-    random.Random(seed).shuffle(found)
+    random.Random(0).shuffle(found)
     return found[:texts]
 
 
 def _is_pool(source: str) -> bool:
     path = Path(source)
-    return path.is_dir() or (path.suffix == ".jsonl" and _is_journal(path))
+    return path.is_dir() or (path.suffix == ".jsonl" and path.is_file() and _is_journal(path))
 
 
 def _is_journal(path: Path) -> bool:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from aimo_submit.offline.intervals import population
+from aimo_submit.offline.intervals import interval, population
 from aimo_submit.offline.outlook import Outlook
 from aimo_submit.offline.pool import Pool
 
+ENOUGH = 0.02  # 1 problem of 50: surely no further behind the best is as good as it
 SHORTLIST = 4  # settings played under the budget, besides the one that the grids recommend
 
 
@@ -22,7 +24,6 @@ class Lengths:
 
     ratio: float
     interval: tuple[float, float]
-    problems: int  # that have both
 
 
 def usable(pool: Pool) -> Pool:
@@ -68,13 +69,13 @@ def most_accurate(outlooks: Sequence[Outlook]) -> Outlook:
 
 
 def choose(outlooks: Sequence[Outlook], plan_s: float) -> Outlook | None:
-    """The quickest that fits and may be as good as the most accurate that fits; None: none fits."""
+    """The quickest that fits and is surely within ENOUGH of the most accurate; None: none fits."""
     within = sorted(fitting(outlooks, plan_s), key=lambda o: o.time_q95_s)
     if not within:
         return None
     best = most_accurate(within)
-    ahead, _ = population(best.scores[:, None] - np.stack([o.scores for o in within], axis=1))
-    return within[int(np.argmax(ahead <= 0))]
+    _, behind = population(best.scores[:, None] - np.stack([o.scores for o in within], axis=1))
+    return within[int(np.argmax(behind <= ENOUGH))]
 
 
 def certain(difference: tuple[float, float, float]) -> bool:
@@ -93,5 +94,5 @@ def lengths(pool: Pool) -> Lengths | None:
         return None
     means = [(log * part).sum(axis=1)[both] / part.sum(axis=1)[both] for part in (right, wrong)]
     off = means[1] - means[0]
-    low, high = population(off)
-    return Lengths(float(np.exp(off.mean())), (float(np.exp(low)), float(np.exp(high))), len(off))
+    low, high = map(math.exp, interval(off))
+    return Lengths(math.exp(off.mean()), (low, high))

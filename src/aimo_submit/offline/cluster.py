@@ -14,6 +14,7 @@ from typing import Any
 
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
+from aimo_submit.finding import install
 
 LOCAL = "local"  # a cluster of this machine alone, for as long as the run takes
 CALL_S = 5.0
@@ -66,7 +67,7 @@ def imported() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise UserError("--ray needs Ray: pip install 'aimo-submit[ray]'") from error
+        raise UserError(f"--ray needs Ray: {install('ray')}") from error
     return ray
 
 

@@ -15,14 +15,12 @@ from aimo_submit.config import Config
 from aimo_submit.console import notes, out
 from aimo_submit.errors import UserError
 from aimo_submit.offline.pool_commands import print_pool
-from aimo_submit.options import add_run_options, settings_of_run
+from aimo_submit.options import Commands, add_run_options, at_least, settings_of_run
 from aimo_submit.records import Problem, Solution
 
 if TYPE_CHECKING:
     from aimo_submit.offline.evaluate import Job, Solving
     from aimo_submit.offline.journal import Journal, Key
-
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 # What would end samples early, or add to them; a pool has every sample as it came.
 NOT_IN_POOLS = ("early_stop", "problem_timeout_s", "total_time_s", "problems")
@@ -34,18 +32,18 @@ def add_eval_commands(commands: Commands) -> None:
 
     summary = commands.add_parser(
         "summary",
-        help="summarise a journal, also while it is growing",
+        help="accuracy, time and failures of what eval recorded, also while it runs",
         epilog="example: aimo-submit summary runs/original.jsonl",
     )
-    summary.add_argument("journal", type=Path, metavar="FILE", help="a journal that eval wrote")
+    summary.add_argument("journal", type=Path, metavar="FILE", help="journal: what eval wrote")
     summary.add_argument(
-        "--against", type=Path, metavar="FILE", help="another journal: how far this one is ahead"
+        "--against", type=Path, metavar="FILE", help="another journal: how far FILE is ahead of it"
     )
     summary.set_defaults(run=_summary)
 
     votes = commands.add_parser(
         "votes",
-        help="compare every vote rule on samples that were recorded",
+        help="compare the vote rules on recorded samples",
         epilog="example: aimo-submit votes runs/original.jsonl",
     )
     votes.add_argument(
@@ -58,7 +56,7 @@ def _add_eval(commands: Commands) -> None:
     evaluate = commands.add_parser(
         "eval",
         help="solve a problem set and report accuracy with its variance; resumes when run again",
-        epilog="example: aimo-submit eval original --seeds 5 --samples 16 --out runs/first.jsonl",
+        epilog="example: aimo-submit eval original --samples 16 --seeds 3 --out runs/a.jsonl",
     )
     evaluate.add_argument(
         "problems",
@@ -66,12 +64,19 @@ def _add_eval(commands: Commands) -> None:
         help="tiny, original; amc, aime, math4, math5 from the hub or as NAME=FILE; "
         "a .csv/.jsonl/.parquet file; a hub name",
     )
-    evaluate.add_argument("--seeds", type=int, default=1, metavar="K", help="seeds, from --seed on")
+    evaluate.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="K",
+        help="how many runs, each with a seed of its own (1)",
+    )
     evaluate.add_argument("--limit", type=int, metavar="K", help="take the first K problems only")
     evaluate.add_argument(
         "--out",
         metavar="FILE|FOLDER/",
-        help="journal (default: runs/SET.jsonl); in a folder: part of a pool, nothing stops early",
+        help="where to record every sample (runs/SET.jsonl); FOLDER/ makes a pool, for tune and "
+        "report: nothing stops early",
     )
     evaluate.add_argument("--show", action="store_true", help="show one sample's work per problem")
     evaluate.add_argument(
@@ -79,10 +84,10 @@ def _add_eval(commands: Commands) -> None:
         nargs="?",
         const="local",
         metavar="ADDRESS",
-        help="solve on a Ray cluster (no address: this machine's)",
+        help="solve on a Ray cluster (without ADDRESS: on one of this machine alone)",
     )
     evaluate.add_argument(
-        "--actors", type=int, metavar="K", help="with --ray (default: one per GPU or machine)"
+        "--actors", type=int, metavar="K", help="solvers on the cluster (one per GPU or machine)"
     )
     add_run_options(evaluate)
     evaluate.set_defaults(run=_evaluate)
@@ -92,9 +97,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     from aimo_submit.offline.problems import load_problems
 
     config, card = settings_of_run(args)
-    for name in ("seeds", "limit", "actors"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise UserError(f"--{name} {getattr(args, name)}: must be at least 1")
+    at_least(1, args, "seeds", "limit", "actors")
     if args.actors and not args.ray:
         raise UserError("--actors is for clusters: give --ray too")
     pool = _folder(args.out)
@@ -181,7 +184,7 @@ def _solve(
         board.finish(solution)
         if args.show:
             out.print(show.work(solution))
-        out.print(show.solution_line(solution))
+        out.print(show.solution_line(solution), soft_wrap=True)
 
     at_once = problems_at_once(config)
     with ExitStack() as stack:
@@ -232,8 +235,8 @@ def _votes(args: argparse.Namespace) -> int:
 
 
 def _print_summary(solutions: Sequence[Solution]) -> None:
-    from aimo_submit.offline.summary import seeds_table, summarise
-    from aimo_submit.offline.summary_table import summary_table
+    from aimo_submit.offline.summary import summarise
+    from aimo_submit.offline.summary_table import seeds_table, summary_table
 
     out.print(summary_table(summarise(solutions)))
     table = seeds_table(solutions)

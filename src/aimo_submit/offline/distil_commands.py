@@ -12,13 +12,12 @@ from aimo_submit.competition import EDITIONS
 from aimo_submit.config import Config
 from aimo_submit.console import notes, out
 from aimo_submit.errors import UserError
-from aimo_submit.options import add_run_options, given
+from aimo_submit.finding import install
+from aimo_submit.options import Commands, add_run_options, at_least, given
 
 if TYPE_CHECKING:
     from aimo_submit.offline.distil import Chosen, Harvest, Row
     from aimo_submit.offline.journal import Journal
-
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 REPEATS, KEPT = 3, 4
 
@@ -78,10 +77,8 @@ def _target(args: argparse.Namespace) -> Path:
 
 
 def _check(args: argparse.Namespace, config: Config, target: Path) -> None:
-    for name, least in (("repeats", 0), ("keep", 1), ("limit", 1)):
-        value = getattr(args, name)
-        if value is not None and value < least:
-            raise UserError(f"--{name} {value}: must be at least {least}")
+    at_least(0, args, "repeats")
+    at_least(1, args, "keep", "limit")
     if target.suffix != ".parquet":
         raise UserError(f"--out {target}: the data is written as Parquet; name it FILE.parquet")
     if config.total_time_s is not None:
@@ -90,7 +87,7 @@ def _check(args: argparse.Namespace, config: Config, target: Path) -> None:
         import pandas  # noqa: F401
         import pyarrow  # noqa: F401
     except ImportError as error:
-        raise UserError("Parquet files need: pip install 'aimo-submit[data]'") from error
+        raise UserError(f"Parquet files need: {install('data')}") from error
 
 
 def _chosen(args: argparse.Namespace, config: Config) -> Chosen:

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aimo_submit.errors import UserError
+from aimo_submit.finding import install
 from aimo_submit.offline.journal import Journal
 from aimo_submit.offline.samples import Entry, Recording, Sample, ended, sample_of
 from aimo_submit.offline.traces import Index
@@ -208,5 +209,5 @@ def _pyarrow() -> tuple[Any, Any]:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise UserError(".parquet files need: pip install 'aimo-submit[data]'") from error
+        raise UserError(f".parquet files need: {install('data')}") from error
     return pyarrow, pyarrow.parquet

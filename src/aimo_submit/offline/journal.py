@@ -33,7 +33,7 @@ def key_of(problem: Problem, seed: int) -> Key:
 
 
 class Journal(Closing):
-    """What a run has solved so far: `keys`, and read from the file `solutions`.
+    """What a run has solved so far, by its `keys`; `read_journal` gives the solutions.
 
     `append` makes one more durable. One process at a time may hold a journal. Opening it with other
     settings than those it was recorded with is a `UserError`.
@@ -81,11 +81,6 @@ class Journal(Closing):
 
     def __contains__(self, key: object) -> bool:
         return key in self.keys
-
-    @property
-    def solutions(self) -> list[Solution]:
-        """All that was solved, with every sample: of a large run, gigabytes."""
-        return read_journal(self.path)[1]
 
     def append(self, solution: Solution) -> None:
         """Writes the solution; when this returns, a power cut cannot lose it."""
@@ -166,7 +161,7 @@ def _header(path: Path, line: bytes) -> Mapping[str, Any]:
 
 
 def _foreign(path: Path, error: object) -> UserError:
-    return UserError(f"{path} is not a journal of this kit ({error}); choose another --out")
+    return UserError(f"{path} is not a journal of this kit ({error}); choose another file")
 
 
 def _check(path: Path, recorded: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -17,9 +16,7 @@ from aimo_submit.console import notes, out
 from aimo_submit.errors import UserError
 from aimo_submit.fitting import fit, hardware_of
 from aimo_submit.hardware import GIB, HARDWARE, Hardware, Plan, step_s
-
-if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+from aimo_submit.options import Commands, at_least
 
 
 def add_models_command(commands: Commands) -> None:
@@ -42,8 +39,7 @@ def _machines() -> dict[str, Hardware]:
 
 
 def _models(args: argparse.Namespace) -> int:
-    if args.samples < 1:
-        raise UserError(f"--samples {args.samples}: must be at least 1")
+    at_least(1, args, "samples")
     if args.card is not None:
         _say(out, _details(find_card(args.card)))
     elif args.machine is None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from aimo_submit.budget import REFILL, Allotment, Budget, Terms
 from aimo_submit.offline.accuracy import accuracies
-from aimo_submit.offline.intervals import population
+from aimo_submit.offline.intervals import interval
 from aimo_submit.offline.play import Clock, Played, Policy, Samples, play, run
 from aimo_submit.offline.pool import Pool
 from aimo_submit.offline.replay import Draws, Replayed, draw, fitting, replay
@@ -84,14 +84,12 @@ class Outlook:
     @property
     def interval(self) -> tuple[float, float]:
         """90%, over problems."""
-        low, high = population(self.scores)
-        return float(low), float(high)
+        return interval(self.scores)
 
 
 def paired(a: Outlook, b: Outlook) -> tuple[float, float, float]:
     """How far the second is ahead of the first, with the 90% interval, problem by problem."""
-    low, high = population(b.scores - a.scores)
-    return b.accuracy - a.accuracy, float(low), float(high)
+    return b.accuracy - a.accuracy, *interval(b.scores - a.scores)
 
 
 @dataclass(frozen=True)

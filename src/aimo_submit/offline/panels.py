@@ -55,7 +55,7 @@ def of_margin(rows: Sequence[Row]) -> Panel:
     voted = [row for row in rows if row.gold is not None and row.votes]
     if not voted:
         return Panel("margin", missing="needs votes on problems with gold answers")
-    leads = np.array([_lead(row) for row in voted])
+    leads = np.array([lead(*row.first_two, row.samples) for row in voted])
     right = np.array([float(bool(row.right)) for row in voted])
     edges = np.linspace(0, 1, BINS + 1)
     place = np.minimum((leads * BINS).astype(int), BINS - 1)
@@ -70,11 +70,6 @@ def of_margin(rows: Sequence[Row]) -> Panel:
         "intervals, and the number of problems at their foot.",
         partial(plots.margins, edges, share, counts, curve),
     )
-
-
-def _lead(row: Row) -> float:
-    first, second, *_ = (*(n for _, n in row.votes.most_common(2)), 0, 0)
-    return lead(first, second, row.samples)
 
 
 def of_accuracy(pool: Pool) -> Panel:

@@ -144,8 +144,9 @@ def margins(edges: Floats, right: Floats, counts: NDArray[np.intp], stated: Curv
         return figure
 
 
-def _wilson(share: Floats, n: NDArray[np.intp], z: float = 1.96) -> tuple[Floats, Floats]:
+def _wilson(share: Floats, n: NDArray[np.intp]) -> tuple[Floats, Floats]:
     """The 95% interval of a share (Wilson 1927)."""
+    z = 1.96
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return centre - half, centre + half

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from aimo_submit.console import notes, out
+from aimo_submit.options import Commands
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from aimo_submit.offline.pool import Pool
-
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 # Settings that tell one pool from another, besides the figures.
 SHOWN = (

@@ -12,6 +12,7 @@ from typing import Any
 
 from aimo_submit.competition import Edition
 from aimo_submit.errors import UserError
+from aimo_submit.finding import install
 from aimo_submit.offline.sets import NAMED, Row
 from aimo_submit.records import Problem
 
@@ -68,10 +69,13 @@ def _file(path: Path) -> Iterator[Row]:
         try:
             return _jsonl(str(path), path.read_text(encoding="utf-8").splitlines())
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot read {path}: {error}") from error
+            raise UserError(f"cannot read {path}: {error}; save it as UTF-8") from error
     if path.suffix not in (".csv", ".parquet"):
         raise UserError(f"{path}: unknown kind of file; use .csv, .jsonl or .parquet")
-    import pandas as pd
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise UserError(f"{path.suffix} files need: {install('data')}") from error
 
     try:
         if path.suffix == ".csv":
@@ -80,7 +84,8 @@ def _file(path: Path) -> Iterator[Row]:
             frame = pd.read_parquet(path)
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
         reason = str(error).strip().splitlines()[0]
-        raise UserError(f"cannot read {path}: {reason}") from error
+        hint = "; save it as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
+        raise UserError(f"cannot read {path}: {reason}{hint}") from error
     return _numbered(str(path), frame.to_dict("records"))
 
 
@@ -103,7 +108,7 @@ def _hub(name: str) -> Iterator[Row]:
     try:
         from datasets import load_dataset
     except ImportError as error:
-        raise UserError("sets of the hub need: pip install 'aimo-submit[data]'") from error
+        raise UserError(f"sets of the hub need: {install('data')}") from error
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # it tells every retry twice
     try:
         rows = load_dataset(name, split="train")
@@ -123,7 +128,8 @@ def _numbered(source: str, rows: Iterable[Mapping[Any, Any]]) -> Iterator[Row]:
 def _problem(where: str, row: Mapping[str, Any], edition: Edition) -> Problem:
     column = _column(row, TEXT_COLUMNS)
     if column is None:
-        raise UserError(f"{where} has no column {' or '.join(TEXT_COLUMNS[:2])!s}")
+        has = ", ".join(row)
+        raise UserError(f"{where} has no column {' or '.join(TEXT_COLUMNS[:2])}; it has {has}")
     text = row[column]
     if not isinstance(text, str) or not text.strip():
         raise UserError(f"{where}, column {column}: the problem's text is empty")

@@ -18,11 +18,10 @@ from aimo_submit.console import notes, out
 from aimo_submit.errors import UserError
 from aimo_submit.hardware import recognise
 from aimo_submit.offline.throughput import Profile, load_profile
+from aimo_submit.options import Commands, at_least
 
 if TYPE_CHECKING:
     from aimo_submit.offline.measure import Measured
-
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 WIDEST = 96
 UNREST = 0.25  # between repeats, beyond which something else took the machine's time
@@ -35,7 +34,7 @@ def add_profile_command(commands: Commands) -> None:
         help="measure how quickly an engine generates on this machine; the file travels",
         epilog="example: aimo-submit profile --engine vllm --out t4x2.toml",
     )
-    profile.add_argument("--model", default="tiny-tir", metavar="CARD", help="(tiny-tir)")
+    profile.add_argument("--model", default="tiny-tir", metavar="CARD", help="its card (tiny-tir)")
     profile.add_argument("--engine", metavar="NAME", help="default: the card's for this machine")
     profile.add_argument("--weights", type=Path, metavar="DIR", help="where the model lies")
     profile.add_argument("--out", type=Path, required=True, metavar="FILE", help="a .toml")
@@ -53,13 +52,18 @@ def add_profile_command(commands: Commands) -> None:
 
 
 def _profile(args: argparse.Namespace) -> int:
-    if args.widest < 1:
-        raise UserError(f"--widest {args.widest}: must be at least 1")
+    at_least(1, args, "widest")
     if args.out.suffix != ".toml":
         raise UserError(f"--out {args.out}: a profile is a .toml")
+    try:  # before minutes of measuring
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write {args.out}: {error.strerror}; choose another") from error
     profile = load_profile(args.estimate, args.model) if args.estimate else _measured(args)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(profile.to_toml(), encoding="utf-8")
+    try:
+        args.out.write_text(profile.to_toml(), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {args.out}: {error.strerror}") from error
     pacing = profile.pacing
     how = "estimated" if profile.estimated else "measured"
     line = (

@@ -23,6 +23,7 @@ from typing import Any
 from aimo_submit.cards import Card
 from aimo_submit.config import read_toml, toml_value
 from aimo_submit.errors import UserError
+from aimo_submit.finding import install
 from aimo_submit.offline.fidelity import Fidelity
 
 GROUP = 128  # weights that share a scale
@@ -97,7 +98,7 @@ def _check_sizes(card: Card) -> None:
 def _gptqmodel(card: Card, recipe: Recipe, texts: Sequence[str], folder: Path) -> None:
     if (os.cpu_count() or 1) <= 2:
         os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")  # its own default fails there
-    library = _imported("gptqmodel", "pip install 'aimo-submit[quantize]'")
+    library = _imported("gptqmodel", install("quantize"))
     config = library.QuantizeConfig(bits=recipe.bits, group_size=GROUP, desc_act=recipe.act_order)
     with TemporaryDirectory() as scratch, chdir(scratch):  # it leaves logs where it runs
         model = library.GPTQModel.load(str(card.path), config)

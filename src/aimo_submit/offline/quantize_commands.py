@@ -6,7 +6,6 @@ import argparse
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from aimo_submit.cards import card_file, load_card
 from aimo_submit.console import notes, out
@@ -20,9 +19,7 @@ from aimo_submit.offline.quantize import (
     quantise,
     write_card,
 )
-
-if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+from aimo_submit.options import Commands
 
 PROMPTS = 200  # continued greedily by both models; none of them is calibrated on
 

@@ -12,15 +12,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from aimo_submit.console import notes, out
 from aimo_submit.errors import UserError
+from aimo_submit.finding import install
 from aimo_submit.offline.tune_commands import seconds_of
+from aimo_submit.options import Commands, at_least
 
 if TYPE_CHECKING:
     from aimo_submit.offline.gallery import Planned
     from aimo_submit.offline.panels import Panel
     from aimo_submit.offline.report import Advice
     from aimo_submit.offline.rows import Row
-
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def add_report_command(commands: Commands) -> None:
@@ -34,11 +34,15 @@ def add_report_command(commands: Commands) -> None:
         "pool", type=Path, metavar="POOL", help="folder of journals, a journal, .parquet or .csv"
     )
     report.add_argument(
-        "--profile", metavar="P", help="file of `profile`, or a machine: plots of time appear"
+        "--profile",
+        metavar="NAME",
+        help="for plots of time: a file that `profile` wrote, or t4x2, l4x4, h100 to estimate",
     )
-    report.add_argument("--limit", default="9h", metavar="T", help="time in all (9h)")
     report.add_argument(
-        "--problems", type=int, default=50, metavar="K", help="problems in that time (50)"
+        "--limit", default="9h", metavar="T", help="time limit of a run: 9h, 90m, 600s (9h)"
+    )
+    report.add_argument(
+        "--problems", type=int, default=50, metavar="K", help="problems in a run (50)"
     )
     report.add_argument(
         "--out", type=Path, default=Path("report"), metavar="FOLDER", help="default: report/"
@@ -48,8 +52,7 @@ def add_report_command(commands: Commands) -> None:
 
 def _report(args: argparse.Namespace) -> int:
     _needs_matplotlib()
-    if args.problems < 1:
-        raise UserError(f"--problems {args.problems}: must be at least 1")
+    at_least(1, args, "problems")
     seconds_of(args.limit)  # before all samples are read
     from aimo_submit.offline.report import Page, write_report
 
@@ -68,7 +71,7 @@ def _needs_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise UserError("plots need matplotlib: pip install 'aimo-submit[report]'") from error
+        raise UserError(f"plots need matplotlib: {install('report')}") from error
 
 
 def _bar() -> Progress:

@@ -56,9 +56,15 @@ class Row:
         return None if self.gold is None else self.votes[self.gold] / max(1, self.samples)
 
     @property
+    def first_two(self) -> tuple[int, int]:
+        """The votes of the first answer and of the second."""
+        first, second, *_ = (*(n for _, n in self.votes.most_common(2)), 0, 0)
+        return first, second
+
+    @property
     def margin(self) -> float:
         """The lead of the first answer over the second as a share of all votes."""
-        first, second, *_ = (*(n for _, n in self.votes.most_common(2)), 0, 0)
+        first, second = self.first_two
         return (first - second) / (self.votes.total() or 1)
 
     def add(self, found: Found, block: int) -> None:

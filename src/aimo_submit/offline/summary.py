@@ -8,19 +8,18 @@ from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
-from numpy.typing import NDArray
-from rich.table import Table
 
+from aimo_submit.offline.intervals import interval
 from aimo_submit.records import Solution, Status, Trace
 
-BOOTSTRAPS = 10_000
+LEVEL = 0.95
 
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
     """A share of right answers over problems.
 
-    `interval`: 95%, by a bootstrap over problems: what another set of such problems would give.
+    `interval`: 95%, over problems: what another set of such problems would give.
     `over_seeds`: the standard deviation from run to run on these problems; None with one seed.
     """
 
@@ -58,7 +57,7 @@ def summarise(solutions: Sequence[Solution]) -> Summary:
         problems=len({s.problem for s in solutions}),
         seeds=len({s.seed for s in solutions}),
         samples=max(len(s.traces) for s in solutions),
-        pass_1=_accuracy(graded, [_share_right(s) for s in graded]),
+        pass_1=_accuracy(graded, [share_right(s) for s in graded]),
         maj_n=_accuracy(graded, [float(s.correct or False) for s in graded]),
         tokens=sum(trace.n_tokens for trace in traces),
         seconds=sum(s.seconds for s in solutions),
@@ -94,49 +93,9 @@ def submission(solutions: Sequence[Solution], problems: int = 50) -> Submission 
         return None
     mean = float(np.mean([np.mean(scores) for scores in by_problem.values()]))
     within = [np.var(scores, ddof=1) for scores in by_problem.values() if len(scores) > 1]
-    chance = float(np.sqrt(problems * np.mean(within))) if within else None
-    return Submission(
-        problems, problems * mean, float(np.sqrt(problems * mean * (1 - mean))), chance
-    )
-
-
-def seeds_table(solutions: Sequence[Solution], problems: int = 50) -> Table | None:
-    """Each seed's run, their mean and deviation, and what that means for one submission."""
-    expected = submission(solutions, problems)
-    by_seed: dict[int, list[Solution]] = defaultdict(list)
-    for s in solutions:
-        if s.correct is not None:
-            by_seed[s.seed].append(s)
-    if expected is None or len(by_seed) < 2:
-        return None
-    most = max(map(len, by_seed.values()))
-    table = Table("seed", "problems", "right", "pass@1", "maj", title="run by run")
-    for seed, own in sorted(by_seed.items()):
-        right = sum(bool(s.correct) for s in own)
-        pass_1 = float(np.mean([_share_right(s) for s in own]))
-        note = "" if len(own) == most else " (unfinished)"
-        table.add_row(
-            str(seed), f"{len(own)}{note}", str(right), f"{pass_1:.1%}", f"{right / len(own):.1%}"
-        )
-    whole = [own for own in by_seed.values() if len(own) == most]
-    table.caption = f"{_mean_sd(whole)}\n{_expectation(expected)}"
-    return table
-
-
-def _mean_sd(runs: Sequence[Sequence[Solution]]) -> str:
-    scores = [sum(bool(s.correct) for s in own) for own in runs]
-    spread = f" ± {np.std(scores, ddof=1):.1f}" if len(scores) > 1 else ""
-    return f"{np.mean(scores):.1f}{spread} of {len(runs[0])} over {len(scores)} seed(s)"
-
-
-def _expectation(expected: Submission) -> str:
-    chance = (
-        "" if expected.over_seeds is None else f", of which ± {expected.over_seeds:.1f} by seed"
-    )
-    return (
-        f"one submission of {expected.problems} such problems: {expected.mean:.1f} "
-        f"± {expected.deviation:.1f}{chance}"
-    )
+    whole = float(np.sqrt(problems * mean * (1 - mean)))
+    chance = min(whole, float(np.sqrt(problems * np.mean(within)))) if within else None
+    return Submission(problems, problems * mean, whole, chance)
 
 
 def compare(
@@ -151,7 +110,7 @@ def compare(
     if not both:
         return 0, None, None
     ahead = np.array([np.subtract(a[key], b[key]) for key in both])
-    gains = [Accuracy(float(g.mean()), _bootstrap(g), None) for g in ahead.T]
+    gains = [Accuracy(float(g.mean()), interval(g, LEVEL), None) for g in ahead.T]
     return len(both), gains[0], gains[1]
 
 
@@ -161,14 +120,15 @@ def _by_problem(solutions: Sequence[Solution]) -> dict[tuple[str, str], tuple[fl
     for s in solutions:
         if s.correct is not None:
             key = s.problem.id, s.problem.text
-            runs[key].append((_share_right(s), float(s.correct)))
+            runs[key].append((share_right(s), float(s.correct)))
     return {
         key: (fmean(row[0] for row in own), fmean(row[1] for row in own))
         for key, own in runs.items()
     }
 
 
-def _share_right(solution: Solution) -> float:
+def share_right(solution: Solution) -> float:
+    """The share of its samples that gave the gold answer."""
     gold = solution.problem.answer
     return sum(t.answer == gold for t in solution.traces) / max(1, len(solution.traces))
 
@@ -185,14 +145,7 @@ def _accuracy(solutions: Sequence[Solution], scores: Sequence[float]) -> Accurac
     # Seeds of which only a part is done would compare different problems.
     complete = [float(np.mean(v)) for v in by_seed.values() if len(v) == len(by_problem)]
     over_seeds = float(np.std(complete, ddof=1)) if len(complete) > 1 else None
-    return Accuracy(float(means.mean()), _bootstrap(means), over_seeds)
-
-
-def _bootstrap(means: NDArray[np.float64]) -> tuple[float, float]:
-    rng = np.random.default_rng(0)
-    picks = rng.integers(len(means), size=(BOOTSTRAPS, len(means)))
-    low, high = np.quantile(means[picks].mean(axis=1), [0.025, 0.975])
-    return float(low), float(high)
+    return Accuracy(float(means.mean()), interval(means, LEVEL), over_seeds)
 
 
 def _second_round(traces: Sequence[Trace]) -> float:

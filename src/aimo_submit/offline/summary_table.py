@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from aimo_submit.offline.summary import Accuracy, Summary
+from aimo_submit.offline.summary import Accuracy, Submission, Summary, share_right, submission
+from aimo_submit.records import Solution
 
 
 def summary_table(summary: Summary) -> Table:
@@ -24,6 +29,45 @@ def summary_table(summary: Summary) -> Table:
     for name, value in rows:
         table.add_row(name, value)
     return table
+
+
+def seeds_table(solutions: Sequence[Solution]) -> Table | None:
+    """Each seed's run, their mean and deviation, and what that means for one submission."""
+    expected = submission(solutions)
+    by_seed: dict[int, list[Solution]] = defaultdict(list)
+    for s in solutions:
+        if s.correct is not None:
+            by_seed[s.seed].append(s)
+    if expected is None or len(by_seed) < 2:
+        return None
+    most = max(map(len, by_seed.values()))
+    table = Table("seed", "problems", "right", "pass@1", "maj", title="run by run")
+    for seed, own in sorted(by_seed.items()):
+        right = sum(bool(s.correct) for s in own)
+        pass_1 = float(np.mean([share_right(s) for s in own]))
+        note = "" if len(own) == most else " (unfinished)"
+        table.add_row(
+            str(seed), f"{len(own)}{note}", str(right), f"{pass_1:.1%}", f"{right / len(own):.1%}"
+        )
+    whole = [own for own in by_seed.values() if len(own) == most]
+    table.caption = f"{_mean_sd(whole)}\n{_expectation(expected)}"
+    return table
+
+
+def _mean_sd(runs: Sequence[Sequence[Solution]]) -> str:
+    scores = [sum(bool(s.correct) for s in own) for own in runs]
+    spread = f" ± {np.std(scores, ddof=1):.1f}" if len(scores) > 1 else ""
+    return f"{np.mean(scores):.1f}{spread} of {len(runs[0])} over {len(scores)} seed(s)"
+
+
+def _expectation(expected: Submission) -> str:
+    chance = (
+        "" if expected.over_seeds is None else f", of which ± {expected.over_seeds:.1f} by seed"
+    )
+    return (
+        f"one submission of {expected.problems} such problems: {expected.mean:.1f} "
+        f"± {expected.deviation:.1f}{chance}"
+    )
 
 
 def comparison(both: int, pass_1: Accuracy, maj_n: Accuracy) -> str:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aimo_submit.budget import RESERVE_MOST, RESERVE_S, RESERVE_SHARE
+from aimo_submit.budget import reserve
 from aimo_submit.errors import UserError
-from aimo_submit.offline.accuracy import counts, pass_at
+from aimo_submit.offline.accuracy import counts, jackknife, pass_at
 from aimo_submit.offline.choosing import (
     Lengths,
     certain,
@@ -28,7 +28,7 @@ from aimo_submit.offline.choosing import (
     shortlist,
     usable,
 )
-from aimo_submit.offline.intervals import LEVEL, Z, jackknife, population
+from aimo_submit.offline.intervals import LEVEL, Z, interval, population
 from aimo_submit.offline.outlook import QUANTILE, Outlook, Setting, Study, Way, paired
 from aimo_submit.offline.pool import Pool
 from aimo_submit.offline.rules import SIGNALS
@@ -39,7 +39,6 @@ EPS = 0.003  # of an early stop without a limit of time: docs/LOG.md
 UNTIMED = Profile("", "", "", "", "", True, ((1, 0.0),), 0.0, 0.0, 1 << 60)
 
 Floats = NDArray[np.float64]
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +51,7 @@ class Terms:
     @property
     def plan_s(self) -> float:
         """The limit without the reserve (`budget.py`)."""
-        reserve_s = max(min(RESERVE_S, RESERVE_MOST * self.limit_s), RESERVE_SHARE * self.limit_s)
-        return self.limit_s - reserve_s
+        return self.limit_s - reserve(self.limit_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +99,6 @@ class Tuning:
     recorded: int  # samples of each, at least
     samples: tuple[int, ...]  # the N of the grids
     rounds: tuple[int, ...]  # their M
-    scores: Floats  # P x N x M: each problem's expected maj@N, every sample taken
     every: Grid
     stopped: Grid  # with an early stop at EPS
     pass_at: Floats  # N x M
@@ -110,18 +107,15 @@ class Tuning:
     choice: Choice | None = None
 
 
-def tune(
-    pool: Pool, profile: Profile | None, terms: Terms, progress: Progress = lambda line: None
-) -> Tuning:
-    """The tuning of the pool on the profile's machine."""
-    return Tuner(pool, profile, terms, progress).tuning()
-
-
 class Tuner:
-    """A tuning and, after it, what other settings would come to."""
+    """A tuning and, after it, what other settings would come to; `progress` hears what is next."""
 
     def __init__(
-        self, pool: Pool, profile: Profile | None, terms: Terms, progress: Progress
+        self,
+        pool: Pool,
+        profile: Profile | None,
+        terms: Terms,
+        progress: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._kept, self._terms, self._progress = usable(pool), terms, progress
         self._left_out = len(pool.problems) - len(self._kept.problems)
@@ -144,7 +138,6 @@ class Tuner:
             recorded=self.recorded,
             samples=samples,
             rounds=tuple(range(1, scores.shape[2] + 1)),
-            scores=scores,
             every=every,
             stopped=stopped,
             pass_at=_passes(self._kept, samples, scores.shape[2]),
@@ -228,8 +221,7 @@ class Tuner:
         made = []
         for name in names:
             gains = self.study.rule_gain(dataclasses.replace(setting, vote=name))
-            low, high = population(gains, level)
-            made.append(RuleGain(name, float(gains.mean()), (float(low), float(high))))
+            made.append(RuleGain(name, float(gains.mean()), interval(gains, level)))
         return made
 
 

@@ -11,15 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from aimo_submit.console import notes, out
 from aimo_submit.errors import UserError
+from aimo_submit.options import Commands, at_least
 
 if TYPE_CHECKING:
     from aimo_submit.offline.tune import Choice, Tuner, Tuning
 
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
-
 EXAMPLES = """examples:
   aimo-submit tune --pool pool/ --profile t4x2 --limit 9h --out tuned.toml
   aimo-submit tune --pool pool/ --profile t4x2 --what-if samples=16,rounds=2 --what-if samples=48
+
+ways of spending the time, as the tables call them:
+  every sample     nothing ends early
+  early stop at p  a problem ends once the chance that its vote is wrong is at most p
+  equal shares     each problem may take the same time
+  budget           the solver's: what easy problems leave over goes to hard ones
 """
 MOST_WHAT_IFS = 2
 
@@ -33,16 +38,20 @@ def add_tune_command(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     tune.add_argument(
-        "--pool", type=Path, required=True, metavar="DIR", help="what eval recorded: a folder, a "
+        "--pool", type=Path, required=True, metavar="POOL", help="what eval recorded: a folder, a "
         "journal, a .parquet export or a .csv of votes",
     )  # fmt: skip
     tune.add_argument(
         "--profile", metavar="NAME", help="a file that `profile` wrote, or a machine to estimate: "
-        "t4x2, l4x4, h100 (default: accuracy only)",
+        "t4x2, l4x4, h100 (without: accuracy only, and nothing is recommended)",
     )  # fmt: skip
-    tune.add_argument("--limit", default="9h", metavar="T", help="time in all: 9h, 90m, 600s (9h)")
-    tune.add_argument("--problems", type=int, default=50, metavar="K", help="in that time (50)")
-    tune.add_argument("--out", type=Path, metavar="FILE", help="write the settings chosen as TOML")
+    tune.add_argument(
+        "--limit", default="9h", metavar="T", help="time limit of a run: 9h, 90m, 600s (9h)"
+    )
+    tune.add_argument(
+        "--problems", type=int, default=50, metavar="K", help="problems in a run (50)"
+    )
+    tune.add_argument("--out", type=Path, metavar="FILE", help="write what is recommended (TOML)")
     tune.add_argument(
         "--what-if", action="append", default=[], metavar="NAME=VALUE,...", help="compare these "
         "settings with what is recommended, or two of them with each other: samples, rounds, "
@@ -66,8 +75,7 @@ def _tune(args: argparse.Namespace) -> int:
     from aimo_submit.offline.tune import Terms, Tuner
 
     terms = Terms(seconds_of(args.limit), args.problems)
-    if args.problems < 1:
-        raise UserError(f"--problems {args.problems}: must be at least 1")
+    at_least(1, args, "problems")
     if len(args.what_if) > MOST_WHAT_IFS:
         raise UserError("--what-if: give one setting, or two to compare with each other")
     asked = [parsed(text) for text in args.what_if]
@@ -104,7 +112,8 @@ def _report(tuning: Tuning, settings: Mapping[str, Any], args: argparse.Namespac
     if args.out and choice:
         _write(args.out, toml(tuning, choice, settings))
         notes.print(
-            f"{args.out} holds the settings, for the notebook and for --config", soft_wrap=True
+            f"{args.out} holds the settings, for notebooks/config.toml and for --config",
+            soft_wrap=True,
         )
     elif args.out:
         raise UserError(f"nothing is recommended, so {args.out} was not written; see the warnings")
@@ -147,9 +156,9 @@ def _print_choice(tuning: Tuning, choice: Choice) -> None:
     setting = choice.recommended.setting
     name = f"N={setting.samples} M={setting.rounds}"
     for title, outlooks in (
-        ("nothing quicker is as right", thinned(tuning.pareto)),
-        ("played under the budget", choice.budgets),
-        (f"{name}, stopped in other ways", choice.others),
+        ("more accurate than all that is quicker", thinned(tuning.pareto)),
+        ("with the solver's time budget", choice.budgets),
+        (f"{name}, the time spent in other ways", choice.others),
     ):
         _say(f"[bold]{title}[/]")
         out.print(outlooks_table(outlooks, tuning))
@@ -165,7 +174,9 @@ def _what_if(tuner: Tuner, asked: Sequence[Mapping[str, Any]], args: argparse.Na
     if len(asked) == 1:
         choice = tuner.tuning().choice
         if choice is None:
-            raise UserError("--what-if: without --profile nothing is recommended; give two")
+            raise UserError(
+                "--what-if: without --profile nothing is recommended; add it, or a second --what-if"
+            )
         asked = [asked_of(choice.recommended.setting), *asked]
     found = compare(tuner, *asked)
     if args.json:

@@ -18,11 +18,12 @@ from rich.table import Table
 
 from aimo_submit.answers import extract
 from aimo_submit.errors import UserError
+from aimo_submit.offline.intervals import interval
 from aimo_submit.offline.journal import read_journal
 from aimo_submit.records import Completion, Finish, Round, Solution, Status, Trace
 from aimo_submit.vote import INTERCEPT, RULES, SLOPE, Rule, ended, lead, logistic
 
-BOOTSTRAPS = 10_000
+LEVEL = 0.95
 BINS = 10  # of the calibration error
 
 Floats = NDArray[np.float64]
@@ -134,20 +135,12 @@ def _score(name: str, right: Floats, base: Floats, problems: NDArray[np.intp]) -
     return Score(
         name,
         float(means.mean()),
-        _interval(means),
+        interval(means, LEVEL),
         float(gains.mean()),
-        _interval(gains),
+        interval(gains, LEVEL),
         int((right > base).sum()),
         int((right < base).sum()),
     )
-
-
-def _interval(values: Floats) -> tuple[float, float]:
-    """The 95% interval of the mean, by a bootstrap over the values."""
-    kinds, counts = np.unique(values, return_counts=True)  # few: right or wrong in each run
-    drawn = np.random.default_rng(0).multinomial(len(values), counts / len(values), BOOTSTRAPS)
-    low, high = np.quantile(drawn @ kinds / len(values), [0.025, 0.975])
-    return float(low), float(high)
 
 
 def _numbered(names: Sequence[str]) -> NDArray[np.intp]:

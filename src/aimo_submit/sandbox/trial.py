@@ -28,7 +28,7 @@ ATTEMPTS = {
     "no other process can be signalled": "import os\nos.kill(PID, 0)",
     "the number of processes is limited": """
 import threading, time
-for _ in range(PROCESSES): threading.Thread(target=time.sleep, args=(0.1,)).start()""",
+for _ in range(PROCESSES): threading.Thread(target=time.sleep, args=(9,), daemon=True).start()""",
     "memory is limited": "import mmap\nmmap.mmap(-1, MEMORY)",
     "no privileges can be gained": """
 import ctypes

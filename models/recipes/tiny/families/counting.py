@@ -53,7 +53,7 @@ def digit_sum_count(d: Draw) -> Item:
     if d.chance(0.6):
         words, unseen = f"whose digits add up to ${s}$", f"having digit sum {s}"
         test = f"sum(map(int, str(k))) == {s}"
-        value = sum(1 for k in range(1, n) if _digit_sum(k) == s)
+        value = sum(1 for k in range(1, n) if sum(_digits(k)) == s)
     else:
         s %= 10
         words, unseen = f"that contain the digit ${s}$", f"with at least one digit equal to {s}"
@@ -78,10 +78,6 @@ def _digits(n: int, base: int = 10) -> list[int]:
         n, digit = divmod(n, base)
         digits.append(digit)
     return digits
-
-
-def _digit_sum(n: int, base: int = 10) -> int:
-    return sum(_digits(n, base))
 
 
 def palindromes(d: Draw) -> Item:
@@ -154,9 +150,8 @@ def divisor_pairs(d: Draw) -> Item:
         hits = [k for k in range(1, n + 1) if n % k == 0]
         value = sum(1 for x in hits for y in hits if x * y // math.gcd(x, y) == n)
     else:
-        words, test = f"greatest common divisor $1$ and $x + y = {n}$", (
-            f"gcd(x, y) == 1 and x + y == {n}"
-        )
+        words = f"greatest common divisor $1$ and $x + y = {n}$"
+        test = f"gcd(x, y) == 1 and x + y == {n}"
         name, unseen = "gcd", f"no common factor above 1 and with sum {n}"
         value = sum(1 for x in range(1, n) if math.gcd(x, n) == 1)
     return Item(

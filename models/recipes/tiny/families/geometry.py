@@ -122,9 +122,7 @@ def boundary_points(d: Draw) -> Item:
 def integer_triangles(d: Draw) -> Item:
     """Triangles with integer sides and a given perimeter."""
     n = d.key(12, 160)
-    value = sum(
-        1 for a in range(1, n) for b in range(a, n - a) if b <= n - a - b < a + b
-    )
+    value = sum(1 for a in range(1, n) for b in range(a, n - a) if b <= n - a - b < a + b)
     loop = (
         f"n, t = {n}, 0\nfor a in range(1, n):\n    for b in range(a, n):\n"
         "        c = n - a - b\n        if b <= c < a + b:\n            t += 1"

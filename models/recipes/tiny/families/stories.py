@@ -132,9 +132,7 @@ def rectangles(d: Draw) -> Item:
     if kind == "squares":
         words, unseen = "squares of all sizes", "a square of any size"
         expr = f"sum(({a} - k) * ({b} - k) for k in range(min({a}, {b})))"
-        value = sum(
-            1 for k in range(1, 40) for _ in range(a - k + 1) for _ in range(b - k + 1)
-        )
+        value = sum(1 for k in range(1, 40) for _ in range(a - k + 1) for _ in range(b - k + 1))
     elif kind == "rectangles":
         words, unseen = "rectangles of all sizes", "a rectangle of any size"
         expr = f"{a} * ({a} + 1) // 2 * ({b} * ({b} + 1) // 2)"
