@@ -152,7 +152,8 @@ class Stub:
         handler.send_response(status)
         if held:
             handler.send_header("Range", held)
-        handler.send_header("Content-Type", "application/json")
+        page = content.startswith(b"<")
+        handler.send_header("Content-Type", "text/html" if page else "application/json")
         handler.send_header("Content-Length", str(len(content)))
         handler.end_headers()
         handler.wfile.write(content)
@@ -200,13 +201,14 @@ def run_kit(
     folder: Path,
     *,
     until: Callable[[], None] | None = None,
+    silence_s: float = 60.0,
 ) -> Done:
     """The command line's outcome, run in a process of its own: the package keeps global state.
 
-    With `until`, Ctrl-C is pressed as soon as that returns.
+    With `until`, Ctrl-C is pressed as soon as that returns. Kaggle may be silent for `silence_s`.
     """
     temp = Path(environ["TMPDIR"])
-    work = (list(words), dict(environ), str(folder), str(temp))
+    work = (list(words), dict(environ), str(folder), str(temp), silence_s)
     process = _PROCESSES.Process(target=_child, args=work)
     process.start()
     if until is not None:
@@ -219,7 +221,9 @@ def run_kit(
     return Done(process.exitcode, (temp / "stdout").read_text(), (temp / "stderr").read_text())
 
 
-def _child(words: list[str], environ: dict[str, str], folder: str, temp: str) -> None:
+def _child(
+    words: list[str], environ: dict[str, str], folder: str, temp: str, silence_s: float
+) -> None:
     os.environ.clear()
     os.environ.update(environ)
     os.chdir(folder)
@@ -228,10 +232,10 @@ def _child(words: list[str], environ: dict[str, str], folder: str, temp: str) ->
     for number, name in ((1, "stdout"), (2, "stderr")):
         file = os.open(f"{temp}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, number)
-    sys.exit(main(words))
+    sys.exit(main(words, silence_s))
 
 
-def main(words: list[str]) -> int:
+def main(words: list[str], silence_s: float) -> int:
     """The exit code of the kernel's commands, asking without pause."""
     from aimo_submit.errors import UserError
     from aimo_submit.kaggle.commands import add_kernel_commands
@@ -239,8 +243,8 @@ def main(words: list[str]) -> int:
 
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers(required=True)
-    add_kernel_commands(commands, every_s=0.01)
-    add_upload_command(commands, every_s=0.01)
+    add_kernel_commands(commands, every_s=0.01, silence_s=silence_s)
+    add_upload_command(commands, every_s=0.01, silence_s=silence_s)
     args = parser.parse_args(words)
     try:
         return int(args.run(args))

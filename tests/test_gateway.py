@@ -10,11 +10,12 @@ import os
 import random
 import resource
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from aimo_submit.formats import FORMATS
 from aimo_submit.kaggle.gateway import predict_function, serve
 from aimo_submit.kaggle.predictor import Predictor, Start, Watch
 from aimo_submit.kaggle.stand_in import StandIn
-from aimo_submit.kaggle.threads import process_age_s
+from aimo_submit.kaggle.threads import background, process_age_s
 from aimo_submit.kaggle.values import admitted, plain
 from aimo_submit.offline.journal import read_journal
 from aimo_submit.records import Completion, Execution, Outcome, Problem, Solution
@@ -198,7 +199,7 @@ def test_two_hundred_problems_with_a_fifth_at_fault_get_two_hundred_answers(
     texts = [f"{TEXT} fault: {name};" for name in faults]
     data = problems_csv(tmp_path, range(200), texts)
     package = StandIn("aimo-3", data, tmp_path)
-    threads, children = threading.active_count(), children_of_this()
+    threads, children = threads_of_this(), children_of_this()
     config = Config(
         samples=2, edition="aimo-3", problem_timeout_s=1, total_time_s=5000, problems=200
     )
@@ -214,7 +215,7 @@ def test_two_hundred_problems_with_a_fifth_at_fault_get_two_hundred_answers(
     right = [a for a, fault in zip(answers, faults, strict=True) if not fault].count(42)
     assert right >= 155  # all 160, where the machine has a second for each
     assert len(table_of(tmp_path / "runs")) > 200
-    assert soon(lambda: threading.active_count() <= threads)
+    assert soon(lambda: threads_of_this() <= threads)
     assert soon(lambda: children_of_this() <= children)
 
 
@@ -224,6 +225,12 @@ def soon(holds: Callable[[], bool]) -> bool:
     while not holds() and time.monotonic() < end:
         time.sleep(0.05)
     return holds()
+
+
+def threads_of_this() -> int:
+    """How many threads this process has, without those of polars, which have names of their own."""
+    name = Path("/proc/self/comm").read_text()
+    return [p.read_text() for p in Path("/proc/self/task").glob("*/comm")].count(name)
 
 
 def children_of_this() -> set[str]:
@@ -351,8 +358,8 @@ def test_a_solver_that_fails_to_load_once_is_made_for_the_next_problem(tmp_path:
     with predicting(start, QUICK, tmp_path) as predictor:
         time.sleep(0.1)
         assert predictor.predict("a", TEXT) == 42
-    assert tries[1].total_time_s is not None
-    assert 3000 < tries[1].total_time_s < 3600
+    first_s, second_s = (config.total_time_s or 0 for config in tries)
+    assert 0.1 <= first_s - second_s < 60
 
 
 @pytest.mark.parametrize("where", ["start", "engine"])
@@ -517,6 +524,41 @@ def test_the_age_of_the_process_is_known_or_taken_as_nothing() -> None:
     time.sleep(0.1)
     assert 0.05 < process_age_s(1e9) - first < 5
     assert process_age_s(0.0) == 0.0
+
+
+def famine() -> None:
+    """Puts work into the background with hardly any memory, more of it each time.
+
+    Ends after a thread that had the memory to be made, and none to begin.
+    """
+    background(int).result(60)  # its stack is kept for the others
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    for spare in range(200):
+        hoard, size = [], 1 << 20
+        resource.setrlimit(resource.RLIMIT_AS, (0, hard))
+        while size > 16:
+            try:
+                hoard.append(bytes(size))
+            except MemoryError:
+                size //= 2
+        for _ in range(min(spare, len(hoard))):
+            hoard.pop()
+        lost = False
+        with suppress(MemoryError, RuntimeError):
+            lost = background(int).cancelled()
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        if lost:
+            return
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
+def test_a_thread_that_has_no_memory_to_begin_is_not_waited_for() -> None:
+    """The notebook stood still until it was killed."""
+    famished = "from tests.test_gateway import famine; famine()"
+    root = Path(__file__).parents[1]
+    path = os.pathsep.join(filter(None, [str(root), *sys.path]))
+    environ = {**os.environ, "PYTHONPATH": path}
+    subprocess.run([sys.executable, "-c", famished], env=environ, timeout=60, check=True)
 
 
 # The stand-in refuses what the gateways refuse

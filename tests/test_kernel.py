@@ -24,7 +24,19 @@ from aimo_submit.kaggle.kernel import Patience, log_events
 from aimo_submit.kaggle.ledger import Entry
 from aimo_submit.kaggle.output import check, checked_before, settings
 from aimo_submit.kaggle.rehearsed import note as note_rehearsal
-from tests.kaggle_stub import BASIC, KEY, LOST, TOKEN, USER, Answer, Done, Refusal, Stub, run_kit
+from tests.kaggle_stub import (
+    BASIC,
+    HANGS,
+    KEY,
+    LOST,
+    TOKEN,
+    USER,
+    Answer,
+    Done,
+    Refusal,
+    Stub,
+    run_kit,
+)
 from tests.test_metadata import GOOD, write_kernel
 
 # Looked for and not imported: the package signs in with whatever credentials it finds.
@@ -205,9 +217,12 @@ def test_the_very_version_that_was_pushed_is_watched_and_recorded(kit: Kit) -> N
         (Refusal(404, "Not found"), "no such thing on Kaggle"),
         (Refusal(429, "slow down"), "wait a few minutes"),
         (Refusal(500, "oops"), "repeat the command later; a version may have been made: look at"),
-        (LOST, "no connection to Kaggle"),
+        (LOST, "no answer from Kaggle"),
         (LOST, "a version may have been made"),
-        (b"<html>", "push of ada/aimo-submit:"),
+        (b"<html>", "what came is no answer of Kaggle's API: check the network"),
+        (b"{", "what came is no answer of Kaggle's API"),
+        (b"<html>", "a version may have been made"),
+        (b"null", "a version may have been made"),
     ],
 )  # fmt: skip
 def test_every_push_that_went_wrong_fails_with_its_remedy(
@@ -329,8 +344,9 @@ def test_a_failed_run_without_a_log_still_fails_clearly(kit: Kit) -> None:
 def test_hiccups_while_waiting_are_borne(kit: Kit) -> None:
     kit.stub.script(SAVE, SAVED)
     kit.stub.script(
-        STATUS, Refusal(404), Refusal(503), LOST, {"status": "RUNNING"}, Refusal(429), COMPLETE
-    )
+        STATUS, Refusal(404), Refusal(503), LOST, {"status": "RUNNING"}, Refusal(429), b"<html>",
+        COMPLETE,
+    )  # fmt: skip
     assert "version 3 is complete" in kit.good("push")
 
 
@@ -436,6 +452,40 @@ def test_credentials_are_found_where_the_package_looks(
     assert where == found or (found and where and where.endswith(found))
 
 
+# a Kaggle that takes the connection and says nothing
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        (SAVE, ("push",)),
+        (STATUS, ("status", "--version", "3")),
+        (OUTPUT, ("logs", "--version", "3")),
+        (SUBMIT, ("submit", "-m", "x")),
+    ],
+)
+def test_a_kaggle_that_never_answers_is_given_up_with_a_line(
+    kit: Kit, what: str, words: tuple[str, ...]
+) -> None:
+    """The package alone would wait for ever."""
+    kit.fetched()
+    kit.stub.script(what, HANGS)
+    done = run_kit(words, kit.environ, kit.folder, silence_s=0.5)
+    assert done.returncode == 1, done.stderr
+    said = done.stderr.splitlines()[-1]
+    assert "no answer from Kaggle" in said
+    assert "Read timed out" in said
+    assert said.startswith("aimo-submit: ")
+
+
+def test_a_sign_in_that_is_never_answered_is_given_up(kit: Kit) -> None:
+    kit.environ["KAGGLE_API_TOKEN"] = TOKEN
+    kit.stub.script(SIGN_IN, HANGS)
+    done = run_kit(("logs",), kit.environ, kit.folder, silence_s=0.5)
+    assert "signing in: no answer from Kaggle" in done.stderr
+    assert done.returncode == 1
+
+
 # log and output
 
 
@@ -494,6 +544,21 @@ def test_a_file_name_cannot_lead_out_of_the_folder(kit: Kit) -> None:
     kit.put_output(parquet([7]), **{"../../../../evil": b"x"})
     assert "named '../../../../evil'" in kit.bad("output", "--version", "3")
     assert not (kit.folder / "evil").exists()
+
+
+def test_kaggles_log_is_not_lost_to_a_file_of_its_name(kit: Kit) -> None:
+    kit.stub.script(STATUS, COMPLETE)
+    kit.put_output(parquet([7]), **{"kernel.log": b"\xff"})
+    kit.good("output", "--version", "3")
+    assert (kit.folder / "runs/kernels/aimo-submit/3/kernel.log").read_text() == LOG
+
+
+def test_an_output_that_this_disk_does_not_take_fails_with_a_line(kit: Kit) -> None:
+    kit.stub.script(STATUS, COMPLETE)
+    kit.put_output(parquet([7]), **{"submission.parquet/x": b"x"})
+    said = kit.bad("output", "--version", "3")
+    assert "output of ada/aimo-submit version 3: [Errno 17] File exists" in said
+    assert len(said.splitlines()) == 1
 
 
 def test_an_output_without_a_submission_file_fails(kit: Kit) -> None:
@@ -620,6 +685,7 @@ def test_a_checked_version_is_submitted_scored_and_recorded(kit: Kit) -> None:
         (Refusal(404, "none"), "no such thing on Kaggle"),
         (Refusal(500, "oops"), "it may have been taken: look at the competition's page"),
         (LOST, "it may have been taken"),
+        (b"null", "it may have been taken"),
     ],
 )
 def test_a_submission_that_was_not_taken_fails(kit: Kit, answer: Answer, message: str) -> None:
@@ -628,6 +694,24 @@ def test_a_submission_that_was_not_taken_fails(kit: Kit, answer: Answer, message
     assert message in kit.bad("submit", "-m", "x")
     assert len(kit.stub.bodies(SUBMIT)) == 1
     assert [e.ref for e in kit.entries()] == [None]
+
+
+@pytest.mark.parametrize(
+    ("what", "words", "message"),
+    [
+        (SAVE, ("push",), "stopped; a version may have been made: look at"),
+        (SUBMIT, ("submit", "-m", "x"), "stopped; it may have been taken: look at"),
+    ],
+)
+def test_ctrl_c_in_the_middle_of_what_cannot_be_undone_says_what_may_have_happened(
+    kit: Kit, what: str, words: tuple[str, ...], message: str
+) -> None:
+    """ "The same command resumes" would cost a submission."""
+    kit.fetched()
+    kit.stub.script(what, HANGS)
+    done = run_kit(words, kit.environ, kit.folder, until=lambda: kit.stub.wait_for(what))
+    assert done.returncode == 1
+    assert message in done.stderr.splitlines()[-1]
 
 
 def test_a_submission_that_kaggle_never_lists_fails(kit: Kit) -> None:
@@ -695,7 +779,7 @@ def test_scores_are_shown_although_kaggle_is_out_of_reach(kit: Kit) -> None:
     kit.stub.script(LISTED, LOST)
     done = kit.run("scores")
     assert done.returncode == 0
-    assert "what is pending was not looked up: score of submission 41: no conn" in done.stderr
+    assert "what is pending was not looked up: score of submission 41: no answer" in done.stderr
 
 
 def test_without_a_push_or_a_submission_the_next_step_is_named(kit: Kit) -> None:
@@ -737,9 +821,28 @@ def test_scores_are_averaged_over_seeds_and_kept_apart_by_config() -> None:
     assert other.spread == pytest.approx(2.83, abs=0.01)
 
 
-def test_a_strange_ledger_is_named_with_its_line(tmp_path: Path) -> None:
+def test_what_cannot_be_recorded_is_told_so_that_it_can_be_added_by_hand(tmp_path: Path) -> None:
+    """It has been pushed or submitted by then, and must not be so twice."""
+    with pytest.raises(UserError, match="cannot be written .Is a directory.: mend") as error:
+        ledger.append(scored(7, 5.0), tmp_path)
     path = tmp_path / "ledger.jsonl"
-    path.write_text('{"other": 1}\n')
+    path.write_text(str(error.value).partition("add this line to it: ")[2] + "\n")
+    assert [(e.version, e.score) for e in ledger.read(path)] == [(7, 5.0)]
+
+
+def test_a_line_of_rubbish_in_the_ledger_is_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    path.write_bytes(b"\xff\xfe\x00\n")
+    ledger.append(scored(1, 5.0), path)
+    assert [e.score for e in ledger.read(path)] == [5.0]
+
+
+@pytest.mark.parametrize(
+    "line", ['{"other": 1}', "[1]", "7", '{"kernel": "a/b", "version": 1, "ref": []}']
+)
+def test_a_strange_ledger_is_named_with_its_line(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "ledger.jsonl"
+    path.write_text(f"{line}\n")
     with pytest.raises(UserError, match="line 1 is no entry"):
         ledger.read(path)
 

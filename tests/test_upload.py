@@ -224,8 +224,8 @@ def test_a_new_version_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     [
         (BLOB, Refusal(403, "quota exceeded"), "upload of a.whl: HTTP 403 (quota exceeded)"),
         (BLOB, {"token": "t"}, "Kaggle named no place for it: repeat the command"),
-        (BLOB, LOST, "upload of a.whl: no connection to Kaggle"),
-        ("store/a", LOST, "upload of a.whl: no connection to Kaggle"),
+        (BLOB, LOST, "upload of a.whl: no answer from Kaggle"),
+        ("store/a", LOST, "upload of a.whl: no answer from Kaggle"),
         ("store/a", Refusal(403, "expired"), "upload of a.whl: HTTP 403"),
         ("store/a", Refusal(503, "busy"), "upload of a.whl: HTTP 503"),
         ("store/a", Refusal(308, "", "bytes=0-"), "the store took nothing"),
@@ -286,6 +286,13 @@ def test_a_break_is_mended_where_the_store_stopped(kit: Kit) -> None:
     kit.good(*WHEELS, "--license", "other")
     sent = [(asked.part, asked.body) for asked in kit.stub.asked if asked.what == "store/a"]
     assert sent == [("", CONTENT), ("bytes */10", b""), ("bytes 4-9/10", CONTENT[4:])]
+
+
+def test_a_store_that_never_says_where_the_bytes_go_is_given_up(kit: Kit) -> None:
+    kit.stub.script(BLOB, HANGS)
+    done = run_kit((*WHEELS, "--license", "other"), kit.environ, kit.folder, silence_s=0.2)
+    assert done.returncode == 1
+    assert "upload of a.whl: no answer from Kaggle" in done.stderr.splitlines()[-1]
 
 
 def test_a_long_way_over_a_bad_line_is_borne(kit: Kit) -> None:

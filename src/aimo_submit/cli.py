@@ -7,6 +7,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rich.logging import RichHandler
@@ -51,8 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("aimo-submit: stopped; run again, eval and distil go on", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:  # the border to the user: a line to read, the details in a file
-        CRASH.parent.mkdir(exist_ok=True)
-        CRASH.write_text(traceback.format_exc())
+        with suppress(OSError):  # a full disk may be what went wrong
+            CRASH.parent.mkdir(exist_ok=True)
+            CRASH.write_text(traceback.format_exc())
         print(f"aimo-submit: {type(error).__name__}: {error}; details in {CRASH}", file=sys.stderr)
         return FAILED
 

@@ -11,12 +11,14 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
 from aimo_submit.errors import UserError
 
 SETTINGS = "https://www.kaggle.com/settings"
+SILENCE_S = 120.0  # after which Kaggle is given up, in connecting and between two bytes
 _REMEDIES = {
     401: f"the credentials are not accepted: make a new token at {SETTINGS}",
     403: "no access: check the owner and the slug, accept the competition's rules on its page, "
@@ -83,11 +85,15 @@ def require_credentials(environ: Mapping[str, str], home: Path) -> str:
     return where
 
 
-def connect() -> Any:
-    """The official package's `KaggleApi`, signed in; without credentials a `UserError`."""
+def connect(silence_s: float = SILENCE_S) -> Any:
+    """The official package's `KaggleApi`, signed in; without credentials a `UserError`.
+
+    A Kaggle that says nothing for so long is an error, which the package alone would wait out.
+    """
     where = require_credentials(os.environ, Path.home())
     with asking("signing in"), redirect_stdout(io.StringIO()):
         try:
+            _limit_silence(silence_s)
             from kaggle.api.kaggle_api_extended import KaggleApi
 
             api = KaggleApi()
@@ -101,6 +107,14 @@ def connect() -> Any:
     return api
 
 
+def _limit_silence(silence_s: float) -> None:
+    """Gives the package's requests the limit they lack; the first is sent by its very import."""
+    from requests.adapters import HTTPAdapter
+
+    limited: Any = partialmethod(HTTPAdapter.send, timeout=silence_s)
+    HTTPAdapter.send = limited  # type: ignore[method-assign, unused-ignore]
+
+
 @contextmanager
 def asking(what: str, *, unsure: str = "") -> Iterator[None]:
     """Turns what the package raises into a `KaggleFailed`.
@@ -109,20 +123,30 @@ def asking(what: str, *, unsure: str = "") -> Iterator[None]:
     """
     try:
         yield
+    except KeyboardInterrupt as error:
+        if not unsure:
+            raise
+        raise KaggleFailed(f"{what}: stopped{unsure}") from error
+    except json.JSONDecodeError as error:
+        raise KaggleFailed(
+            f"{what}: what came is no answer of Kaggle's API: check the network (a page to sign "
+            f"in, maintenance?) and repeat{unsure}",
+            passing=True,
+        ) from error
     except OSError as error:  # requests' exceptions among them
         if not hasattr(error, "response"):
             raise KaggleFailed(f"{what}: {one_line(error)}: mend that and repeat") from error
         raise _told(what, unsure, error) from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise KaggleFailed(
-            f"{what}: {one_line(error)}; if that makes no sense, pip install -U kaggle"
+            f"{what}: {one_line(error)}; if that makes no sense, pip install -U kaggle{unsure}"
         ) from error
 
 
 def _told(what: str, unsure: str, error: Any) -> KaggleFailed:
     code = getattr(error.response, "status_code", None)
     if code is None:
-        words = f"no connection to Kaggle ({one_line(error)}): check the network and repeat"
+        words = f"no answer from Kaggle ({one_line(error)}): check the network and repeat"
     elif code in _REMEDIES:
         words = f"HTTP {code} ({one_line(error)}): {_REMEDIES[code]}"
     elif code >= 500:

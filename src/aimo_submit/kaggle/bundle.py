@@ -50,7 +50,10 @@ def stale(folder: Path, config: Path | None = None) -> list[Path]:
 
 def built(folder: Path, config: Path | None = None) -> dict[Path, str]:
     """The text of every notebook that the folder has a template for."""
-    settings = _settings(config or folder / CONFIG)
+    config = config or folder / CONFIG
+    if not config.is_file():
+        raise UserError(f"{config} is not there: run this in the kit's folder, or give --folder")
+    settings = _settings(config)
     values = {"KIT": _kit(git_sha(folder)), "SETTINGS": f'SETTINGS = """\n{settings}"""'}
     texts = {folder / SUBMISSION: notebook(folder / SUBMISSION.with_suffix(".py"), values)}
     for other in OTHERS:

@@ -5,29 +5,32 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aimo_submit.competition import EDITIONS, Edition
 from aimo_submit.console import notes, out
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle import gate, kernel, ledger, sources, submission
-from aimo_submit.kaggle.account import KaggleFailed, connect, require_credentials
+from aimo_submit.kaggle.account import SILENCE_S, KaggleFailed, connect, require_credentials
 from aimo_submit.kaggle.console import guarded, note, patience_for, say
 from aimo_submit.kaggle.kernel import EVERY_S, RUNS
 from aimo_submit.kaggle.ledger import Entry
 from aimo_submit.kaggle.metadata import Metadata, read_metadata
 from aimo_submit.kaggle.output import check, edition_of, settings
-
-if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+from aimo_submit.options import Commands
 
 
-def add_kernel_commands(commands: Commands, every_s: float = EVERY_S) -> None:
-    """Adds the commands about the kernel on Kaggle; `every_s` is the pause between questions."""
-    command = partial(_command, commands, every_s)
+def add_kernel_commands(
+    commands: Commands, every_s: float = EVERY_S, silence_s: float = SILENCE_S
+) -> None:
+    """Adds the commands about the kernel on Kaggle.
+
+    `every_s` is the pause between questions, `silence_s` how long Kaggle may say nothing.
+    """
+    command = partial(_command, commands, {"every_s": every_s, "silence_s": silence_s})
     push = command("push", _push, "build and push the rehearsed kernel, wait until it has run")
     push.add_argument(
         "--unrehearsed", action="store_true", help="also what no rehearsal has passed; it is noted"
@@ -55,7 +58,7 @@ def add_kernel_commands(commands: Commands, every_s: float = EVERY_S) -> None:
 
 def _command(
     commands: Commands,
-    every_s: float,
+    times: Mapping[str, float],
     name: str,
     run: Callable[[argparse.Namespace], int],
     text: str,
@@ -67,7 +70,7 @@ def _command(
         )
     if name not in ("push", "scores"):
         parser.add_argument("--version", type=int, metavar="N", help="default: the newest pushed")
-    parser.set_defaults(run=lambda args: guarded(run, args), every_s=every_s)
+    parser.set_defaults(run=lambda args: guarded(run, args), **times)
     return parser
 
 
@@ -81,7 +84,7 @@ def _push(args: argparse.Namespace) -> int:
         passed = gate.passed(args.folder, unrehearsed=args.unrehearsed)
     else:
         passed = gate.foreign(args.folder)
-    api = connect()
+    api = connect(args.silence_s)
     wanting = list(sources.problems(api, metadata, note))
     if wanting:
         raise KaggleFailed("; ".join(wanting))
@@ -184,7 +187,7 @@ def _await_score(api: Any, entry: Entry, args: argparse.Namespace) -> int:
 
 
 def _scores(args: argparse.Namespace) -> int:
-    _refresh([e for e in ledger.read() if e.status == ledger.PENDING])
+    _refresh([e for e in ledger.read() if e.status == ledger.PENDING], args)
     groups = ledger.by_config(ledger.read())
     if not groups:
         raise UserError("nothing has been submitted from here: run aimo-submit submit first")
@@ -192,11 +195,11 @@ def _scores(args: argparse.Namespace) -> int:
     return 0
 
 
-def _refresh(pending: Sequence[Entry]) -> None:
+def _refresh(pending: Sequence[Entry], args: argparse.Namespace) -> None:
     if not pending:
         return
     try:
-        api = connect()
+        api = connect(args.silence_s)
         for entry in pending:
             ledger.append(submission.look(api, entry))
     except (KaggleFailed, UserError) as error:  # what is recorded can be shown all the same
@@ -206,7 +209,7 @@ def _refresh(pending: Sequence[Entry]) -> None:
 def _signed_in(args: argparse.Namespace) -> tuple[Metadata, Any]:
     require_credentials(os.environ, Path.home())
     metadata = read_metadata(args.folder)
-    return metadata, connect()
+    return metadata, connect(args.silence_s)
 
 
 def _version(args: argparse.Namespace, metadata: Metadata) -> int:

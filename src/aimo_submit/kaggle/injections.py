@@ -19,7 +19,6 @@ from aimo_submit.sandbox.processes import descendants, send
 LOOK_S = 0.1
 PAUSED_S = 5.0
 STARVED_S = 10.0
-LITTLE_BYTES = 16 * 2**20
 BLOCK = bytes(2**20)
 _FREE = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
@@ -71,11 +70,11 @@ def kill_engine(scene: Scene) -> None:
 
 
 def starve(scene: Scene) -> None:
-    """Gives the notebook next to no more memory for a while; with none at all, threads hang."""
+    """Gives the notebook no more memory than it has, for a while."""
     if next(answers(scene), None) is None:
         return
     size = int(Path(f"/proc/{scene.kernel}/statm").read_text().split()[0])
-    most = size * resource.getpagesize() + LITTLE_BYTES
+    most = size * resource.getpagesize()
     resource.prlimit(scene.kernel, resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
     scene.injected(f"no memory beyond {most >> 20} MiB")
     scene.ended.wait(STARVED_S)

@@ -179,13 +179,16 @@ def log_events(log: str) -> Iterator[tuple[str, list[str]]]:
 def fetch(api: Any, ref: str, version: int, home: Path = RUNS) -> Path:
     """The folder below `home` that now holds that version's output and its log."""
     folder = home / ref.split("/")[1] / str(version)
-    shutil.rmtree(folder, ignore_errors=True)  # with it the mark of an earlier check
-    folder.mkdir(parents=True)
-    for number, page in enumerate(_pages(api, ref, version)):
-        if number == 0:
-            (folder / "kernel.log").write_text(page.log or "", encoding="utf-8")
-        for file in page.files or []:
-            _download(file.url, _inside(folder, file.file_name))
+    with asking(f"output of {_named(ref, version)}"):
+        shutil.rmtree(folder, ignore_errors=True)  # with it the mark of an earlier check
+        folder.mkdir(parents=True)
+        log = ""
+        for page in _pages(api, ref, version):
+            log = log or page.log or ""
+            for file in page.files or []:
+                _download(file.url, _inside(folder, file.file_name))
+        # Last: the kernel may have left a file of that name.
+        (folder / "kernel.log").write_text(log, encoding="utf-8")
     return folder
 
 

@@ -61,11 +61,18 @@ class Scores:
 
 def append(entry: Entry, path: Path = LEDGER) -> None:
     """Adds the entry; when this returns, a power cut cannot lose it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
-        if file.tell() and _last_byte(path) != b"\n":  # torn by a kill
-            file.write(b"\n")
-        write_line(file, dataclasses.asdict(entry))
+    line = dataclasses.asdict(entry)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as file:
+            if file.tell() and _last_byte(path) != b"\n":  # torn by a kill
+                file.write(b"\n")
+            write_line(file, line)
+    except OSError as error:  # what it tells of has been done, and is not to be done twice
+        raise UserError(
+            f"{path} cannot be written ({error.strerror}): mend that and add this line to it: "
+            f"{json.dumps(line)}"
+        ) from error
 
 
 def read(path: Path = LEDGER) -> list[Entry]:
@@ -73,14 +80,15 @@ def read(path: Path = LEDGER) -> list[Entry]:
     if not path.is_file():
         return []
     latest: dict[tuple[str, int, int | None], Entry] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    text = path.read_text(encoding="utf-8", errors="replace")
+    for number, line in enumerate(text.splitlines(), 1):
         try:
             entry = Entry(**json.loads(line))
+            latest[entry.kernel, entry.version, entry.ref] = entry
         except ValueError:  # torn by a kill
             continue
         except TypeError as error:
             raise UserError(f"{path} line {number} is no entry: take it out ({error})") from error
-        latest[entry.kernel, entry.version, entry.ref] = entry
     return list(latest.values())
 
 

@@ -158,7 +158,7 @@ class Predictor(Closing):
     def _loaded(self) -> Solver:
         """The solver, once it is loaded; one that could not be made is tried once more."""
         making = self._making
-        if making is None or (making.done() and making.exception()):
+        if making is None or making.cancelled() or (making.done() and making.exception()):
             self._begin()
         assert self._making
         try:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -19,9 +19,7 @@ from aimo_submit.kaggle.console import FAILED, note, say
 from aimo_submit.kaggle.kaggle_tree import LAYOUTS
 from aimo_submit.kaggle.rehearsal import SHOWN, Plan, Tell, checked, rehearse
 from aimo_submit.kaggle.verdict import Result
-
-if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+from aimo_submit.options import Commands
 
 RUNS = {"both": (False, True), "interactive": (False,), "rerun": (True,)}
 
@@ -33,19 +31,22 @@ def add_rehearse_command(commands: Commands) -> None:
         help="run the built notebook as Kaggle would, offline, and judge it",
         epilog="example: aimo-submit rehearse tiny --limit 5 --chaos engine-hangs disk-full",
     )
-    parser.add_argument("problems", nargs="?", default="tiny", metavar="SET", help="(tiny)")
+    parser.add_argument("problems", nargs="?", default="tiny", metavar="SET", help="a set (tiny)")
     parser.add_argument("--limit", type=int, default=5, metavar="K", help="first K problems (5)")
     parser.add_argument("--edition", choices=list(SLUGS), help="default: the kernel's competition")
-    parser.add_argument("--model", default="tiny-tir", metavar="CARD", help="(tiny-tir)")
+    parser.add_argument("--model", default="tiny-tir", metavar="CARD", help="its card (tiny-tir)")
     parser.add_argument("--engine", default="transformers", metavar="NAME", help="(transformers)")
     parser.add_argument("--scripted", action="store_true", help="a scripted engine, no model")
-    parser.add_argument("--speed", type=float, default=60.0, metavar="X", help="(60)")
+    parser.add_argument(
+        "--speed", type=float, default=60.0, metavar="X",
+        help="times as fast as Kaggle's clock goes (60)",
+    )
     parser.add_argument("--layout", choices=LAYOUTS, default="new", help="of the mounts (new)")
     parser.add_argument(
         "--package", type=Path, metavar="DIR",
         help="the downloaded kaggle_evaluation (default: in the folder, else a stand-in)",
     )
-    parser.add_argument("--run", dest="runs", choices=RUNS, default="both", help="(both)")
+    parser.add_argument("--run", dest="runs", choices=RUNS, default="both", help="which (both)")
     parser.add_argument(
         "--chaos", nargs="+", default=[], metavar="CASE", help="what goes wrong: names, A+B, or all"
     )
@@ -54,7 +55,7 @@ def add_rehearse_command(commands: Commands) -> None:
         help="any other setting: -c samples=8",
     )
     parser.add_argument("--notebook", type=Path, metavar="FILE", help="this one, as it is")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep what the runs leave")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="where to keep what runs leave")
     parser.add_argument(
         "--folder", type=Path, default=Path(), help="folder of kernel-metadata.json (here)"
     )
@@ -89,6 +90,10 @@ def _plan(args: argparse.Namespace) -> Plan:
 
     if args.limit < 1 or args.speed <= 0:
         raise UserError("--limit must be at least 1, and --speed more than 0")
+    if args.notebook and not args.notebook.is_file():
+        raise UserError(f"no notebook {args.notebook}; make one: aimo-submit build")
+    if args.keep and args.keep.exists() and not args.keep.is_dir():
+        raise UserError(f"--keep {args.keep}: is a file; name a folder")
     edition = args.edition or _edition(args.folder)
     settings = {"engine": args.engine} | dict(parse_value(given) for given in args.settings)
     Config.of(settings)

@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import os
 import threading
+from _thread import start_new_thread
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
+BEGIN_S = 5.0  # without memory, a thread may end before it has begun
 
 
 def background(work: Callable[[], T]) -> Future[T]:
-    """The result to come of work in a thread that may be left behind."""
+    """The result to come of work in a thread that may be left behind; cancelled if none begins.
+
+    `threading.Thread` waits until the thread runs: for ever, where there is no memory for that.
+    """
     future: Future[T] = Future()
+    began = threading.Event()
 
     def run() -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        began.set()
         try:
             future.set_result(work())
         except BaseException as error:  # SystemExit too: it is for the caller to see
             future.set_exception(error)
 
-    threading.Thread(target=run, daemon=True, name="gateway").start()
+    start_new_thread(run, ())
+    if not began.wait(BEGIN_S):
+        future.cancel()
     return future
 
 

@@ -6,26 +6,26 @@ import argparse
 import dataclasses
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aimo_submit.console import notes
 from aimo_submit.kaggle import upload
-from aimo_submit.kaggle.account import connect, require_credentials
+from aimo_submit.kaggle.account import SILENCE_S, connect, require_credentials
 from aimo_submit.kaggle.console import guarded, note, patience_for, say
 from aimo_submit.kaggle.kernel import EVERY_S
 from aimo_submit.kaggle.metadata import FILE, load
 from aimo_submit.kaggle.sources import Standing, attach
 from aimo_submit.kaggle.upload_folder import File, human, left_out, survey
 from aimo_submit.kaggle.upload_requests import DATASET, MODEL, Target
-
-if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+from aimo_submit.options import Commands
 
 READY_S = 2 * 3600.0  # Kaggle unpacks and copies: minutes, for tens of gigabytes half an hour
 
 
-def add_upload_command(commands: Commands, every_s: float = EVERY_S) -> None:
-    """Adds `upload`; `every_s` is the pause between questions."""
+def add_upload_command(
+    commands: Commands, every_s: float = EVERY_S, silence_s: float = SILENCE_S
+) -> None:
+    """Adds `upload`; the times are those of `add_kernel_commands`."""
     parser = commands.add_parser(
         "upload",
         help="put a folder of weights or wheels on Kaggle, wait until it is ready",
@@ -50,7 +50,9 @@ def add_upload_command(commands: Commands, every_s: float = EVERY_S) -> None:
     parser.add_argument(
         "--folder", type=Path, default=Path(), help="folder of kernel-metadata.json (here)"
     )
-    parser.set_defaults(run=lambda args: guarded(_upload, args), every_s=every_s)
+    parser.set_defaults(
+        run=lambda args: guarded(_upload, args), every_s=every_s, silence_s=silence_s
+    )
 
 
 def _upload(args: argparse.Namespace) -> int:
@@ -59,7 +61,7 @@ def _upload(args: argparse.Namespace) -> int:
     if args.attach:
         load(args.folder / FILE)  # readable, before hours of uploading
     require_credentials(os.environ, Path.home())
-    api = connect()
+    api = connect(args.silence_s)
     before = upload.standing(api, goal)
     upload.needs_license(goal, before)
     _announce(args.source, files, goal, before)

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aimo_submit.cards import Card, config_for, fits_context
+from aimo_submit.cards import Card, fits_context
 from aimo_submit.competition import EDITIONS
 from aimo_submit.config import Config
 from aimo_submit.console import notes, out
 from aimo_submit.errors import UserError
 from aimo_submit.finding import install
-from aimo_submit.options import Commands, add_run_options, at_least, given
+from aimo_submit.options import Commands, add_run_options, at_least, settings_of_run
 
 if TYPE_CHECKING:
     from aimo_submit.offline.distil import Chosen, Harvest, Row
@@ -54,7 +54,7 @@ def _distil(args: argparse.Namespace) -> int:
     from aimo_submit.offline.evaluate import settings_of
     from aimo_submit.offline.journal import Journal
 
-    config, card = config_for(given(args))
+    config, card = settings_of_run(args)
     target = _target(args)
     _check(args, config, target)
     chosen = _chosen(args, config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from importlib import resources
@@ -56,7 +57,7 @@ def rows_of(source: str) -> Iterator[Row]:
     path = Path(source)
     if path.is_file():
         return _file(path)
-    if "/" in source and not path.suffix and not source.startswith((".", "/")):
+    if re.fullmatch(r"\w[\w-]*/\w[\w-]*", source):
         return _hub(source)
     raise UserError(
         f"no problem set {source!r}: give one of {', '.join((*BUNDLED, *NAMED))}, a .csv, .jsonl "

@@ -80,7 +80,7 @@ class Choice:
     """What to run, and what it was weighed against."""
 
     recommended: Outlook
-    candidate: Outlook  # the quickest that may be as good as `best`, by which N and M were chosen
+    candidate: Outlook  # the quickest that is surely nearly as good as `best`: N and M are its own
     best: Outlook  # the most accurate that fits
     budgets: tuple[Outlook, ...]  # the shortlist under the budget, by time
     others: tuple[Outlook, ...]  # the recommended N and M, stopped in other ways
