@@ -96,9 +96,9 @@ async def _batch(lanes: _Lanes, lengths: Lengths, width: int) -> _Ran:
 
 async def _step_s(lanes: _Lanes, running: int, tokens: int) -> float:
     one = await lanes.run([1] * running)
-    all_ = await lanes.run([tokens] * running)
-    more = sum(all_.drawn) - sum(one.drawn)
-    return max((all_.seconds - one.seconds) / more * running, 1e-6)
+    whole = await lanes.run([tokens] * running)
+    more = sum(whole.drawn) - sum(one.drawn)
+    return max((whole.seconds - one.seconds) / more * running, 1e-6)
 
 
 async def _prefill_s(lanes: _Lanes, steps: Sequence[tuple[int, float]]) -> float:
