@@ -21,8 +21,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
 from typing import Any
+
+from aimo_submit.closing import Closing
 
 USER, KEY = "ada", "0123456789abcdef"
 BASIC = "Basic " + base64.b64encode(f"{USER}:{KEY}".encode()).decode()
@@ -54,7 +55,7 @@ class Asked:
     part: str = ""  # Content-Range
 
 
-class Stub:
+class Stub(Closing):
     """Kaggle on the loopback; the last answer scripted for a request is given again and again."""
 
     def __init__(self) -> None:
@@ -88,12 +89,7 @@ class Stub:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._released.set()
         self._server.shutdown()
         self._server.server_close()

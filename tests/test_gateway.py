@@ -240,11 +240,16 @@ def children_of_this() -> set[str]:
 
 
 def test_an_interrupt_of_the_call_itself_is_answered_at_once(tmp_path: Path) -> None:
+    class Interrupting(Scripted):
+        def solve(self, problem: Problem) -> Solution:
+            if problem.id == "b":  # by now the call waits for this thread
+                threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+            return super().solve(problem)
+
     patient = dataclasses.replace(QUICK, problem_timeout_s=60)
-    with predicting(starter(), patient, tmp_path) as predictor:
+    with predicting(starter(kind=Interrupting), patient, tmp_path) as predictor:
         predictor.predict("a", TEXT)
         start = time.monotonic()
-        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
         assert predictor.predict("b", TEXT + " fault: hang") == 0
         assert time.monotonic() - start < 5
         assert predictor.predict("c", TEXT) == 42
