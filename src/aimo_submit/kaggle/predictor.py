@@ -39,7 +39,6 @@ Start = Callable[[Config, Watch], Solver]
 
 LOAD_S = 900.0  # what the problem that waits for the model may wait
 LOAD_SHARE = 0.4  # of a run that is short, a rehearsal
-TICK_S = 1.0  # an interrupt in the moment before a wait is seen at that wait's end
 PING_S = 2.0  # within which a solver's event loop has to respond
 STRIKES = 2  # problems in a row after which an event loop that does not respond is given up
 TRIES = 3  # in a row, to make a solver
@@ -173,9 +172,7 @@ class Predictor(Closing):
 
     def _attend(self, work: Future[T], limit_s: float) -> T:
         """What the work returns within the limit."""
-        until = time.monotonic() + limit_s
-        while not work.done() and (left_s := until - time.monotonic()) > 0:
-            wait([work], min(left_s, TICK_S))
+        wait([work], limit_s)
         return work.result(0)
 
     def _examine(self, solver: Solver, *, hung: bool) -> None:
