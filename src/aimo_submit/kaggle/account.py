@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aimo_submit.errors import UserError
+from aimo_submit.finding import install
 
 SETTINGS = "https://www.kaggle.com/settings"
 SILENCE_S = 120.0  # after which Kaggle is given up, in connecting and between two bytes
@@ -99,7 +100,7 @@ def connect(silence_s: float = SILENCE_S) -> Any:
             api = KaggleApi()
             api.authenticate()
         except ImportError as error:
-            raise UserError(f"{error}: pip install 'aimo-submit[kaggle]'") from error
+            raise UserError(f"{error}: {install('kaggle')}") from error
         except SystemExit as error:
             raise KaggleFailed(
                 f"Kaggle does not accept the credentials in {where}: make a new token at {SETTINGS}"

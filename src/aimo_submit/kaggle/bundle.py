@@ -21,6 +21,7 @@ import aimo_submit
 from aimo_submit.cards import all_cards
 from aimo_submit.config import Config, read_toml
 from aimo_submit.errors import UserError
+from aimo_submit.finding import install
 from aimo_submit.kaggle.ledger import git_sha
 
 PACKAGE = Path(aimo_submit.__file__).parent
@@ -79,7 +80,7 @@ def notebook(template: Path, values: Mapping[str, str]) -> str:
     try:
         jupytext, nbformat = import_module("jupytext"), import_module("nbformat")
     except ImportError as error:
-        raise UserError(f"{error}: pip install 'aimo-submit[kaggle]'") from error
+        raise UserError(f"{error}: {install('kaggle')}") from error
     if not template.is_file():
         raise UserError(f"no template {template}: run from the folder of kernel-metadata.json")
     book = jupytext.read(template, fmt="py:percent")

@@ -16,6 +16,7 @@ from typing import Any
 
 from aimo_submit.competition import EDITIONS, SLUGS, Edition
 from aimo_submit.errors import UserError
+from aimo_submit.finding import install
 from aimo_submit.kaggle.account import KaggleFailed, one_line
 from aimo_submit.kaggle.kernel import log_events
 
@@ -135,7 +136,7 @@ def _table(file: Path) -> Any:
     try:
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise UserError(f"{error}: pip install 'aimo-submit[kaggle]'") from error
+        raise UserError(f"{error}: {install('kaggle')}") from error
     if not file.is_file():
         raise KaggleFailed(f"no {file}: the kernel left none; mend the notebook and push again")
     try:

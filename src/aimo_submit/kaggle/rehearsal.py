@@ -22,6 +22,7 @@ from typing import Any
 from aimo_submit.cards import Card
 from aimo_submit.competition import EDITIONS
 from aimo_submit.errors import UserError
+from aimo_submit.finding import install
 from aimo_submit.kaggle import chaos
 from aimo_submit.kaggle.kaggle_tree import Row, Tree, as_toml, environment, plant
 from aimo_submit.kaggle.limits import ANSWER_S, GRACE_S, WIND_UP_S
@@ -79,7 +80,7 @@ def checked(plan: Plan) -> Plan:
     try:
         import nbclient  # noqa: F401
     except ImportError as error:
-        raise UserError(f"{error}: pip install 'aimo-submit[kaggle]'") from error
+        raise UserError(f"{error}: {install('kaggle')}") from error
     return plan
 
 

@@ -19,7 +19,7 @@ from aimo_submit.kaggle.console import FAILED, note, say
 from aimo_submit.kaggle.kaggle_tree import LAYOUTS
 from aimo_submit.kaggle.rehearsal import SHOWN, Plan, Tell, checked, rehearse
 from aimo_submit.kaggle.verdict import Result
-from aimo_submit.options import Commands
+from aimo_submit.options import Commands, at_least
 
 RUNS = {"both": (False, True), "interactive": (False,), "rerun": (True,)}
 
@@ -88,8 +88,9 @@ def _plan(args: argparse.Namespace) -> Plan:
     from aimo_submit.cards import load_card
     from aimo_submit.offline.problems import load_problems
 
-    if args.limit < 1 or args.speed <= 0:
-        raise UserError("--limit must be at least 1, and --speed more than 0")
+    at_least(1, args, "limit")
+    if args.speed <= 0:
+        raise UserError(f"--speed {args.speed}: must be more than 0")
     if args.notebook and not args.notebook.is_file():
         raise UserError(f"no notebook {args.notebook}; make one: aimo-submit build")
     if args.keep and args.keep.exists() and not args.keep.is_dir():

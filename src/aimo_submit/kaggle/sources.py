@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aimo_submit.errors import UserError
+from aimo_submit.finding import install
 from aimo_submit.kaggle.account import KaggleFailed, asking
 from aimo_submit.kaggle.kernel import run_of
 from aimo_submit.kaggle.metadata import FILE, Metadata, load
@@ -68,7 +69,7 @@ def framework(name: str) -> Any:
     try:
         from kagglesdk.models.types.model_enums import ModelFramework
     except ImportError as error:
-        raise UserError(f"{error}: pip install 'aimo-submit[kaggle]'") from error
+        raise UserError(f"{error}: {install('kaggle')}") from error
     known = {f.name.removeprefix("MODEL_FRAMEWORK_").replace("_", ""): f for f in ModelFramework}
     known.pop("UNSPECIFIED")
     found = known.get(name.replace("_", "").replace("-", "").upper())
