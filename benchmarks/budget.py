@@ -39,13 +39,13 @@ from aimo_submit.competition import EDITIONS
 from aimo_submit.engines import Sampling
 from aimo_submit.engines.scripted import ScriptedEngine, ScriptedSandbox, StepTime, simulate
 from aimo_submit.errors import UserError
-from aimo_submit.formats import FORMATS
-from aimo_submit.offline.journal import read_journal
-from aimo_submit.offline.play import Played, Policy, Samples, play
+from aimo_submit.formats.families import FORMATS
+from aimo_submit.journal import read_journal
 from aimo_submit.pacing import Effort, Pacing
 from aimo_submit.records import Execution, Outcome
 from aimo_submit.run import Run, seed_of
-from aimo_submit.solver import solve
+from aimo_submit.solve import solve
+from aimo_submit.tune.simulation import Played, Policy, Samples, play
 
 PROBLEMS = 50
 N = 48

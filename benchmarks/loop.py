@@ -30,12 +30,12 @@ from rich.table import Table
 
 from aimo_submit import Problem, Trace, config_for
 from aimo_submit.competition import EDITIONS
+from aimo_submit.evaluate.problem_sets import load_problems
 from aimo_submit.loop import decide
-from aimo_submit.offline.problems import load_problems
 from aimo_submit.records import Execution, Outcome, Round, Solution
 from aimo_submit.run import Run
-from aimo_submit.sandbox.server import ForkServer
-from aimo_submit.solver import solve
+from aimo_submit.sandbox.client.fork_server import ForkServer
+from aimo_submit.solve import solve
 from aimo_submit.start import start_engine
 
 PRELUDE = "import math\nimport numpy as np\nimport sympy as sp\n"

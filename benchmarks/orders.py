@@ -20,7 +20,7 @@ from rich.table import Table
 from aimo_submit import Problem, Solution, Trace, config_for, start_solver
 from aimo_submit.competition import EDITIONS
 from aimo_submit.errors import UserError
-from aimo_submit.offline.problems import load_problems
+from aimo_submit.evaluate.problem_sets import load_problems
 from aimo_submit.records import Status
 
 AMPLE_S = 360_000.0

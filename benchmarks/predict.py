@@ -28,16 +28,16 @@ from aimo_submit import Problem, config_for, start_solver
 from aimo_submit.cards import Card
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
-from aimo_submit.offline.accuracy import jackknife
-from aimo_submit.offline.advice import RECORDED
-from aimo_submit.offline.choosing import usable
-from aimo_submit.offline.compare import parsed
-from aimo_submit.offline.intervals import Z
-from aimo_submit.offline.journal import read_journal
-from aimo_submit.offline.outlook import Setting, Study, Way
-from aimo_submit.offline.pool import Pool, load_pool
-from aimo_submit.offline.samples import journals_of
-from aimo_submit.offline.throughput import load_profile
+from aimo_submit.evaluate.bootstrap import Z
+from aimo_submit.journal import read_journal
+from aimo_submit.pool.arrays import Pool, load_pool
+from aimo_submit.pool.reading import journals_of
+from aimo_submit.tune.accuracy import jackknife
+from aimo_submit.tune.advice import RECORDED
+from aimo_submit.tune.choosing import usable
+from aimo_submit.tune.forecast import Setting, Study, Way
+from aimo_submit.tune.profile import load_profile
+from aimo_submit.tune.what_if import parsed
 
 SETTINGS = ("samples=4,rounds=2", "samples=16,rounds=4", "samples=32,rounds=3")
 WITHIN = 0.15

@@ -19,10 +19,10 @@ import ray
 from aimo_submit.cards import config_for
 from aimo_submit.competition import EDITIONS
 from aimo_submit.config import Config
-from aimo_submit.offline.evaluate import evaluate, problems_at_once, settings_of
-from aimo_submit.offline.journal import Journal, read_journal
-from aimo_submit.offline.problems import load_problems
-from aimo_submit.offline.ray import Actors
+from aimo_submit.evaluate.problem_sets import load_problems
+from aimo_submit.evaluate.ray import Actors
+from aimo_submit.evaluate.runner import evaluate, problems_at_once, settings_of
+from aimo_submit.journal import Journal, read_journal
 from aimo_submit.records import Problem, Solution
 
 

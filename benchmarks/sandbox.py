@@ -44,9 +44,9 @@ from rich.progress import track
 from rich.table import Column, Table
 
 from aimo_submit.records import Execution, Outcome, Scope
-from aimo_submit.sandbox import layers
-from aimo_submit.sandbox.processes import step_ahead
-from aimo_submit.sandbox.server import ForkServer
+from aimo_submit.sandbox.client.fork_server import ForkServer
+from aimo_submit.sandbox.linux import layers
+from aimo_submit.sandbox.linux.processes import step_ahead
 
 CPUS = len(os.sched_getaffinity(0))
 PATIENCE_S = 60.0
@@ -129,7 +129,7 @@ async def kernels() -> AsyncIterator[Way]:
             free.put_nowait(client)
         return "".join(message["content"].get("text", "") for message in messages)
 
-    ahead = "from aimo_submit.sandbox.processes import step_ahead\nstep_ahead()\n"
+    ahead = "from aimo_submit.sandbox.linux.processes import step_ahead\nstep_ahead()\n"
     await asyncio.gather(*(run(ahead + PRELUDE) for _ in started))
     try:
         yield Way(run, lambda: [manager.provisioner.pid for manager, _ in started])

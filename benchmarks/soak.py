@@ -26,8 +26,8 @@ from rich.table import Table
 from sandbox import BLOCKS, CPUS, ENDLESS, PATIENCE_S, console, output_of
 
 from aimo_submit.records import Outcome, Scope
-from aimo_submit.sandbox.limits import MIB, Limits
-from aimo_submit.sandbox.server import ForkServer
+from aimo_submit.sandbox.client.fork_server import ForkServer
+from aimo_submit.sandbox.protocol import MIB, Limits
 
 ALLOWED_MB = 10
 SHORT_S = 0.2

@@ -26,11 +26,11 @@ from rich.progress import track
 from rich.table import Table
 
 from aimo_submit.errors import UserError
-from aimo_submit.offline.accuracy import counts, jackknife, maj
-from aimo_submit.offline.intervals import Z, population
-from aimo_submit.offline.pool import Pool, load_pool
-from aimo_submit.offline.throughput import Profile
-from aimo_submit.offline.tune import Terms, Tuner
+from aimo_submit.evaluate.bootstrap import Z, population
+from aimo_submit.pool.arrays import Pool, load_pool
+from aimo_submit.tune.accuracy import counts, jackknife, maj
+from aimo_submit.tune.profile import Profile
+from aimo_submit.tune.tuner import Terms, Tuner
 
 WRONG, ZIPF = 40, 1.1  # wrong answers of a problem, and how unequal they are
 TOKENS, SPREAD, LONGEST = 600.0, 0.6, 2048  # of a round

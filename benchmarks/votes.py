@@ -25,20 +25,19 @@ from rich.console import Console
 from rich.table import Table
 
 from aimo_submit.answers import extract
-from aimo_submit.offline.votes import (
-    Ballot,
+from aimo_submit.pool.ballots import Ballot, load_ballots
+from aimo_submit.records import Completion, Execution, Finish, Outcome, Round, Status, Trace
+from aimo_submit.tune.vote_rules import (
     Quality,
     Tally,
     compare,
     confidences,
     fit,
-    load_ballots,
     parts,
     quality,
     rules_table,
     tallies,
 )
-from aimo_submit.records import Completion, Execution, Finish, Outcome, Round, Status, Trace
 
 FOLDS, DRAWS = 10, 8
 OUTPUT = re.compile(r"```output\n(.*?)```", re.DOTALL)

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # What a run teaches
-# Built by `aimo-submit build` from `notebooks/analysis.py`: **do not edit here**, copy it. Reads what
+# Built by `aimo-submit build` from `notebooks/frames.py`: **do not edit here**, copy it. Reads what
 # `aimo-submit output` fetched, `runs/<kernel>/<version>/`; another run's folder can be put in.
 
 # %%
@@ -10,11 +10,11 @@ from pathlib import Path
 import rich
 
 from aimo_submit import show
-from aimo_submit.offline import analysis
+from aimo_submit.report import frames
 
-folder = analysis.newest(Path("runs") if Path("runs").is_dir() else Path("../runs"))
-run = analysis.solutions(folder)
-problems, samples, rounds = analysis.problems(folder), analysis.samples(run), analysis.rounds(run)
+folder = frames.newest(Path("runs") if Path("runs").is_dir() else Path("../runs"))
+run = frames.solutions(folder)
+problems, samples, rounds = frames.problems(folder), frames.samples(run), frames.rounds(run)
 print(f"{folder}: {len(problems)} problems, {len(samples)} samples, {len(rounds)} rounds")
 
 # %% [markdown]
@@ -24,10 +24,10 @@ print(f"{folder}: {len(problems)} problems, {len(samples)} samples, {len(rounds)
 problems.sort_values("margin")
 
 # %%
-analysis.time_figure(problems)
+frames.time_figure(problems)
 
 # %%
-analysis.ends_figure(samples)
+frames.ends_figure(samples)
 
 # %% [markdown]
 # How the code ended, round by round; and what a sample costs, by how it ended.

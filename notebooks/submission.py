@@ -34,7 +34,7 @@ for place in (os.environ.get("TMPDIR", "/tmp"), "/dev/shm", "."):
 
 # %%
 # @SETTINGS@
-from aimo_submit.kaggle.notebook import Notebook
+from aimo_submit.kaggle.runtime.steps import Notebook
 
 run = Notebook(SETTINGS)
 

@@ -32,7 +32,7 @@ from typing import Any
 
 import aimo_submit
 from aimo_submit.records import Execution, Scope
-from aimo_submit.sandbox.server import ForkServer
+from aimo_submit.sandbox.client.fork_server import ForkServer
 from tests import hostile
 from tests.hostile import Case, Step
 

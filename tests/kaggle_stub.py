@@ -233,9 +233,9 @@ def _child(
 
 def main(words: list[str], silence_s: float) -> int:
     """The exit code of the kernel's commands, asking without pause."""
+    from aimo_submit.cli.kaggle import add_kernel_commands
+    from aimo_submit.cli.upload import add_upload_command
     from aimo_submit.errors import UserError
-    from aimo_submit.kaggle.commands import add_kernel_commands
-    from aimo_submit.kaggle.upload_commands import add_upload_command
 
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers(required=True)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from aimo_submit.competition import EDITIONS
 from aimo_submit.config import Config
 from aimo_submit.engines.scripted import ScriptedEngine, ScriptedSandbox, StepTime, simulate
-from aimo_submit.formats import FORMATS
+from aimo_submit.formats.families import FORMATS
 from aimo_submit.records import Execution, Outcome, Problem, Solution
 from aimo_submit.run import Run
-from aimo_submit.solver import solve
+from aimo_submit.solve import solve
 
 ASK = "```python\nprint(6*7)\n```\n```output\n"
 ANSWER = "\nThe answer is $\\boxed{42}$."

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimo_submit.errors import UserError
-from aimo_submit.offline.accuracy import accuracies, counts, jackknife, maj, pass_at
-from aimo_submit.offline.intervals import interval, population
-from aimo_submit.offline.pool import load_pool
+from aimo_submit.evaluate.bootstrap import interval, population
+from aimo_submit.pool.arrays import load_pool
+from aimo_submit.tune.accuracy import accuracies, counts, jackknife, maj, pass_at
 from benchmarks.tune import chances, covered, resampled, simulated, truth
 
 TABLES = sorted((Path(__file__).parents[2] / "shared" / "data" / "traces").glob("*_votes.csv"))

@@ -40,7 +40,7 @@ from aimo_submit.errors import EngineDied
 from aimo_submit.pacing import Effort, Learner, Pacing
 from aimo_submit.records import Completion, Problem, Solution, Status, Trace
 from aimo_submit.run import Run, seed_of
-from aimo_submit.solver import solve
+from aimo_submit.solve import solve
 from tests.scripted import ANSWER, ASK, PROBLEM, replies, run_of
 from tests.test_solver import solver_on
 

@@ -10,8 +10,8 @@ import pytest
 from aimo_submit.cards import Card, all_cards, config_for, engine_settings, load_card, read_card
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
-from aimo_submit.formats import FORMATS
-from aimo_submit.hardware import HARDWARE
+from aimo_submit.formats.families import FORMATS
+from aimo_submit.machines import HARDWARE
 
 CARDS = list(all_cards())
 PROMISED = """numina-7b-tir numina-7b-tir-gptq numina-7b-cot deepseek-math-7b-rl tora-7b tiny-tir

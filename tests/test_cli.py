@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aimo_submit.cli import main
+from aimo_submit.cli.main import main
 
 HUGE = "x" * 100_000
 
@@ -59,7 +59,7 @@ def test_bad_input_is_one_line_with_a_remedy_and_exit_code_2(
 
 def test_bad_input_is_refused_before_torch_is_even_imported() -> None:
     code = (
-        "import sys; from aimo_submit.cli import main; status = main(sys.argv[1:]); "
+        "import sys; from aimo_submit.cli.main import main; status = main(sys.argv[1:]); "
         "assert 'torch' not in sys.modules; sys.exit(status)"
     )
     done = subprocess.run(

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from aimo_submit.config import Config, parse_value, read_toml
+from aimo_submit.config import Config
 from aimo_submit.errors import UserError
+from aimo_submit.toml import parse_value, read_toml
 
 
 @pytest.mark.parametrize(

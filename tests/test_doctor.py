@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from aimo_submit.doctor import Topics, decides, machine_findings, model_findings, to_do
-from aimo_submit.finding import DEFAULT, PUSH, SANDBOX, Finding
-from aimo_submit.kaggle.health import Surroundings, kaggle_findings, mount_findings
-from aimo_submit.machine import detect
+from aimo_submit.doctor import DEFAULT, PUSH, SANDBOX, Finding
+from aimo_submit.doctor.examine import Topics, decides, machine_findings, model_findings, to_do
+from aimo_submit.doctor.kaggle import Surroundings, kaggle_findings, mount_findings
+from aimo_submit.machines.detect import detect
 from tests.test_metadata import write_kernel
 
 T4 = "Tesla T4, 15360, 7.5, 550.54.15"
@@ -36,7 +36,7 @@ def run(home: Path, *, path: Path | None = None, **variables: str) -> tuple[int,
     if path:
         environ["PATH"] = f"{path}:{environ['PATH']}"
     done = subprocess.run(
-        [sys.executable, "-m", "aimo_submit.cli", "doctor", "--folder", str(home)],
+        [sys.executable, "-m", "aimo_submit.cli.main", "doctor", "--folder", str(home)],
         env=environ, capture_output=True, text=True, timeout=200,
     )  # fmt: skip
     assert "Traceback" not in done.stderr
@@ -95,7 +95,7 @@ def test_a_broken_driver_is_no_reason_to_fall_over(tmp_path: Path, script: str) 
 
 def test_nothing_heavy_is_imported() -> None:
     code = (
-        "import sys; from aimo_submit.cli import main; main(['doctor']); "
+        "import sys; from aimo_submit.cli.main import main; main(['doctor']); "
         "loaded = {m.split('.')[0] for m in sys.modules}; "
         "print(loaded & {'torch', 'transformers', 'vllm', 'kaggle', 'kagglesdk'})"
     )

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import pytest
 
 from aimo_submit.engines import Engine, Sampling
-from aimo_submit.engines.guarded import Guarded
+from aimo_submit.engines.failover import Guarded
 from aimo_submit.engines.scripted import ScriptedEngine, StepTime, simulate
 from aimo_submit.errors import EngineDied, UserError
 from aimo_submit.records import Completion, Finish
@@ -424,7 +424,7 @@ def test_greedy_is_what_transformers_itself_generates(model: Path) -> None:
 
 def test_a_cut_keeps_all_tokens_but_the_last(model: Path) -> None:
     """vLLM's trap: the text ended "a" at the stop string, the tokens still decoded to "an"."""
-    from aimo_submit.engines.tokens import Tokens
+    from aimo_submit.engines.tokenizer import Tokens
 
     tokens = Tokens(model)
     written = tokens.encode("数学 The remainder")
@@ -459,7 +459,7 @@ def test_a_prompt_begins_with_one_bos_whoever_writes_it(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers", reason="needs the extra `hf`")
     from tokenizers.processors import TemplateProcessing
 
-    from aimo_submit.engines.tokens import Tokens
+    from aimo_submit.engines.tokenizer import Tokens
 
     tokenizer = _train_tokenizer(transformers)
     bos = tokenizer.bos_token_id

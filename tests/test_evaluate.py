@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from aimo_submit.cli import main
+from aimo_submit.cli.main import main
 from aimo_submit.config import Config
 from aimo_submit.engines import Engine
 from aimo_submit.engines.scripted import ScriptedEngine, ScriptedSandbox
 from aimo_submit.errors import EngineDied
-from aimo_submit.formats import FORMATS
-from aimo_submit.offline.evaluate import evaluate, problems_at_once, remaining, settings_of
-from aimo_submit.offline.journal import Journal, key_of, read_journal
-from aimo_submit.offline.pool import load_pool
+from aimo_submit.evaluate.runner import evaluate, problems_at_once, remaining, settings_of
+from aimo_submit.formats.families import FORMATS
+from aimo_submit.journal import Journal, key_of, read_journal
+from aimo_submit.pool.arrays import load_pool
 from aimo_submit.records import Execution, Outcome, Problem, Solution
 from aimo_submit.sandbox import Sandbox
 from aimo_submit.solver import Solver
@@ -34,7 +34,7 @@ PROBLEMS, SEEDS, SAMPLES = 6, 2, 8
 def eval_command(out: Path) -> list[str]:
     """A small evaluation of the bundled model as a user would start it."""
     sizes = ["--limit", str(PROBLEMS), "--seeds", str(SEEDS), "--samples", str(SAMPLES)]
-    return [sys.executable, "-m", "aimo_submit.cli", "eval", "tiny", *sizes, "--out", str(out)]
+    return [sys.executable, "-m", "aimo_submit.cli.main", "eval", "tiny", *sizes, "--out", str(out)]
 
 
 def lines_in(path: Path) -> int:

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from aimo_submit import harmony
 from aimo_submit.answers import extract
 from aimo_submit.errors import UserError
-from aimo_submit.formats import FORMATS, format_named
+from aimo_submit.formats import harmony
+from aimo_submit.formats.families import FORMATS, format_named
 from aimo_submit.records import Completion, Execution, Finish, Outcome, Scope
 from tests.scripted import run_of, solved
 
@@ -263,7 +263,7 @@ def test_a_llama_conversation_is_the_familys_own_token_by_token(
     tokenizer: Any, tmp_path: Path
 ) -> None:
     """Prompt, call and output put together as the loop does, the call as vLLM returns it."""
-    from aimo_submit.engines.tokens import Tokens
+    from aimo_submit.engines.tokenizer import Tokens
 
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     tokenizer.save_pretrained(tmp_path)

@@ -28,16 +28,15 @@ from aimo_submit.config import Config
 from aimo_submit.engines import Engine, Sampling
 from aimo_submit.engines.scripted import ScriptedEngine, ScriptedSandbox
 from aimo_submit.errors import EngineDied, UserError
-from aimo_submit.formats import FORMATS
-from aimo_submit.kaggle.gateway import predict_function, serve
-from aimo_submit.kaggle.predictor import Predictor, Start, Watch
-from aimo_submit.kaggle.stand_in import StandIn
-from aimo_submit.kaggle.threads import background, process_age_s
-from aimo_submit.kaggle.values import admitted, plain
-from aimo_submit.offline.journal import read_journal
+from aimo_submit.formats.families import FORMATS
+from aimo_submit.journal import read_journal
+from aimo_submit.kaggle.rehearsal.fake_gateway import StandIn
+from aimo_submit.kaggle.runtime.gateway import predict_function, serve
+from aimo_submit.kaggle.runtime.predictor import Predictor, Start, Watch, admitted, plain
+from aimo_submit.kaggle.runtime.threads import background, process_age_s
 from aimo_submit.records import Completion, Execution, Outcome, Problem, Solution
 from aimo_submit.sandbox import Sandbox
-from aimo_submit.sandbox.server import ForkServer
+from aimo_submit.sandbox.client.fork_server import ForkServer
 from aimo_submit.solver import Solver
 from tests.scripted import ANSWER, ASK, replies
 

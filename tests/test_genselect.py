@@ -14,10 +14,9 @@ from aimo_submit.config import Config
 from aimo_submit.engines import Sampling
 from aimo_submit.engines.scripted import ScriptedEngine, StepTime, simulate
 from aimo_submit.errors import EngineDied
-from aimo_submit.formats import FORMATS
+from aimo_submit.formats.families import FORMATS
 from aimo_submit.genselect import judgment, select, summary, undecided
-from aimo_submit.loop import ENGINE_DIED
-from aimo_submit.records import Completion, Finish, Round, Solution, Status, Trace
+from aimo_submit.records import ENGINE_DIED, Completion, Finish, Round, Solution, Status, Trace
 from aimo_submit.run import Run, seed_of
 from aimo_submit.vote import confidence, majority
 from tests.scripted import PROBLEM, run_of, solved

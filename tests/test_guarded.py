@@ -16,12 +16,12 @@ import pytest
 
 from aimo_submit.config import Config
 from aimo_submit.engines import Engine, Sampling, Starter
-from aimo_submit.engines.guarded import DEATHS, GIVE_UP_S, Guarded
-from aimo_submit.engines.place import Patience
+from aimo_submit.engines.failover import DEATHS, GIVE_UP_S, Guarded
+from aimo_submit.engines.replica import Patience
 from aimo_submit.engines.scripted import ScriptedEngine, StepTime, simulate
 from aimo_submit.errors import EngineDied, UserError
 from aimo_submit.records import Completion, Solution, Status
-from aimo_submit.solver import solve
+from aimo_submit.solve import solve
 from tests.scripted import ANSWER, ASK, PROBLEM, replies, run_of
 
 LONG = "." * 99  # with the end of its turn: 100 steps

@@ -7,9 +7,9 @@ import dataclasses
 import pytest
 
 from aimo_submit.cards import Card, all_cards
-from aimo_submit.fitting import fit, hardware_of, layout_of
-from aimo_submit.hardware import GIB, HARDWARE, Layout, Size, plan, recognise, step_s
-from aimo_submit.machine import Gpu, Machine
+from aimo_submit.cards.fit import fit, hardware_of, layout_of
+from aimo_submit.machines import GIB, HARDWARE, Layout, Size, plan, recognise, step_s
+from aimo_submit.machines.detect import Gpu, Machine
 
 CARDS = {card.name: card for card in all_cards()}
 T4X2 = HARDWARE["t4x2"]

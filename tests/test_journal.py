@@ -8,8 +8,8 @@ import pytest
 
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
-from aimo_submit.offline.evaluate import remaining, settings_of
-from aimo_submit.offline.journal import Journal, read_journal
+from aimo_submit.evaluate.runner import remaining, settings_of
+from aimo_submit.journal import Journal, read_journal
 from aimo_submit.records import Problem, Solution
 from tests.scripted import ANSWER, ASK, replies, run_of, solved
 

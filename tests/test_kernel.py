@@ -18,12 +18,12 @@ import pytest
 
 from aimo_submit.competition import EDITIONS
 from aimo_submit.errors import UserError
-from aimo_submit.kaggle import gate, ledger
-from aimo_submit.kaggle.account import KaggleFailed, asking, credentials
-from aimo_submit.kaggle.kernel import Patience, log_events
-from aimo_submit.kaggle.ledger import Entry
-from aimo_submit.kaggle.output import check, checked_before, settings
-from aimo_submit.kaggle.rehearsed import note as note_rehearsal
+from aimo_submit.kaggle.client import gate, ledger
+from aimo_submit.kaggle.client.api import KaggleFailed, asking, credentials
+from aimo_submit.kaggle.client.gate import note as note_rehearsal
+from aimo_submit.kaggle.client.kernel import Patience, log_events
+from aimo_submit.kaggle.client.ledger import Entry
+from aimo_submit.kaggle.client.output import check, checked_before, settings
 from tests.kaggle_stub import (
     BASIC,
     HANGS,

@@ -17,8 +17,8 @@ from textwrap import dedent
 import pytest
 
 from aimo_submit.errors import UserError
-from aimo_submit.sandbox import landlock, layers
-from aimo_submit.sandbox.launch import ENVIRONMENT
+from aimo_submit.sandbox.client.launch import ENVIRONMENT
+from aimo_submit.sandbox.linux import landlock, layers
 
 KIT = Path(layers.__file__).parents[1]
 UID = 61_234

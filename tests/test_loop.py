@@ -13,8 +13,8 @@ from aimo_submit.engines.scripted import ScriptedEngine, StepTime
 from aimo_submit.errors import UserError
 from aimo_submit.records import Execution, Outcome, Problem, Solution, Status, Trace
 from aimo_submit.run import Run, seed_of
-from aimo_submit.sandbox.server import ForkServer
-from aimo_submit.solver import solve
+from aimo_submit.sandbox.client.fork_server import ForkServer
+from aimo_submit.solve import solve
 from tests.scripted import ANSWER, ASK, PROBLEM, replies, run_of, solved
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from aimo_submit.errors import UserError
-from aimo_submit.kaggle.metadata import read_metadata, slugify
+from aimo_submit.kaggle.client.metadata import read_metadata, slugify
 
 GOOD: dict[str, Any] = {
     "id": "ada/aimo-submit",

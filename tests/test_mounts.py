@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from aimo_submit.cards import Card, Source
-from aimo_submit.kaggle import mounts
-from aimo_submit.kaggle.mounts import survey
+from aimo_submit.kaggle.runtime import mounts
+from aimo_submit.kaggle.runtime.mounts import survey
 
 SLUG = "ai-mathematical-olympiad-progress-prize-2"
 CARD = Card("numina", Path(), "numina_tir", 4096, source=Source(kaggle="me/numina/pytorch/int8/2"))

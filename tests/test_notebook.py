@@ -17,23 +17,23 @@ import polars as pl
 import pytest
 
 from aimo_submit.cards import Card
-from aimo_submit.cli import main
+from aimo_submit.cli.main import main
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
-from aimo_submit.hardware import Size, recognise
-from aimo_submit.kaggle.bundle import build, digest, kit_files, package_hash, stale
-from aimo_submit.kaggle.checks import engine_faults, model_faults
-from aimo_submit.kaggle.output import fallbacks
-from aimo_submit.kaggle.setup import brief
-from aimo_submit.machine import Gpu, Machine, detect
-from aimo_submit.offline import analysis
+from aimo_submit.kaggle.client.bundle import build, digest, kit_files, package_hash, stale
+from aimo_submit.kaggle.client.output import fallbacks
+from aimo_submit.kaggle.runtime.checks import engine_faults, model_faults
+from aimo_submit.kaggle.runtime.time_limits import brief
+from aimo_submit.machines import Size, recognise
+from aimo_submit.machines.detect import Gpu, Machine, detect
+from aimo_submit.report import frames
 
 ROOT = Path(__file__).parents[1]
 SLUG = "ai-mathematical-olympiad-prize"
 TINY = 'model = "tiny-tir"\nedition = "aimo-1"\nsamples = 4\ntotal_time_s = 300\n'
 GATEWAY = """
 from pathlib import Path
-from aimo_submit.kaggle.stand_in import StandIn
+from aimo_submit.kaggle.rehearsal.fake_gateway import StandIn
 
 def make_env():
     return StandIn("aimo-1", Path(__file__).parents[1] / "test.csv", Path.cwd()).make_env()
@@ -130,7 +130,7 @@ def lines_of(name: str) -> list[str]:
 def test_the_kit_holds_the_cards_and_no_weights() -> None:
     files = kit_files()
     assert "aimo_submit/models/tiny-tir.toml" in files
-    assert "aimo_submit/kaggle/notebook.py" in files
+    assert "aimo_submit/kaggle/runtime/steps.py" in files
     assert {Path(name).suffix for name in files} == {".py", ".toml"}
 
 
@@ -281,7 +281,7 @@ def test_the_analysis_notebook_reads_what_a_run_left(
 ) -> None:
     version = tmp_path / "runs/aimo-submit/3"
     shutil.copytree(finished.folder, version)
-    book = nbformat.read(tiny / "notebooks/analysis.ipynb", 4)
+    book = nbformat.read(tiny / "notebooks/frames.ipynb", 4)
     where = {"metadata": {"path": str(tmp_path)}}
     client = nbclient.NotebookClient(book, timeout=300, resources=where, kernel_name="python3")
     client.execute(env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
@@ -293,9 +293,9 @@ def test_the_analysis_notebook_reads_what_a_run_left(
 
 def test_a_folder_without_traces_is_named_with_its_remedy(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="aimo-submit output"):
-        analysis.newest(tmp_path)
+        frames.newest(tmp_path)
     with pytest.raises(UserError, match="aimo-submit output"):
-        analysis.problems(tmp_path)
+        frames.problems(tmp_path)
 
 
 # Checked
@@ -314,7 +314,7 @@ def test_missing_wheels_stop_the_interactive_run_alone(rerun: bool) -> None:
     code = (
         "import sys\n"
         "sys.modules['vllm'] = None\n"  # as where it is not installed
-        "from aimo_submit.kaggle.notebook import Notebook\n"
+        "from aimo_submit.kaggle.runtime.steps import Notebook\n"
         "run = Notebook('engine = \"vllm\"')\n"
         "run.install()\n"
         "print('reached')"
@@ -329,7 +329,7 @@ def test_nothing_that_pip_may_replace_is_loaded_before_the_wheels_are_in() -> No
     """numpy, once loaded and then exchanged on the disk, fails in the middle of a run."""
     code = (
         "import sys\n"
-        "from aimo_submit.kaggle.notebook import Notebook\n"
+        "from aimo_submit.kaggle.runtime.steps import Notebook\n"
         "Notebook('')\n"
         "files = [getattr(m, '__file__', None) or '' for m in list(sys.modules.values())]\n"
         "print(*(f for f in files if 'site-packages' in f and '_distutils' not in f))"

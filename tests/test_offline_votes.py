@@ -12,23 +12,21 @@ from rich.console import Console
 
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
-from aimo_submit.offline.evaluate import settings_of
-from aimo_submit.offline.journal import Journal
-from aimo_submit.offline.votes import (
-    Ballot,
+from aimo_submit.evaluate.runner import settings_of
+from aimo_submit.journal import Journal
+from aimo_submit.pool.ballots import Ballot, ballots_of, load_ballots
+from aimo_submit.records import Problem, Status, Trace, Vote
+from aimo_submit.tune.vote_rules import (
     Tally,
-    ballots_of,
     compare,
     confidences,
     fit,
-    load_ballots,
     parts,
     quality,
     quality_lines,
     rules_table,
     tallies,
 )
-from aimo_submit.records import Problem, Status, Trace, Vote
 from aimo_submit.vote import INTERCEPT, RULES, SLOPE, confidence, logistic
 from tests.scripted import ANSWER, ASK, replies, run_of, solved
 

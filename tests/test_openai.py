@@ -18,7 +18,7 @@ pytest.importorskip("aiohttp", reason="needs the extra `openai`")
 from aimo_submit.cards import load_card
 from aimo_submit.config import Config
 from aimo_submit.engines import Sampling
-from aimo_submit.engines.guarded import Guarded
+from aimo_submit.engines.failover import Guarded
 from aimo_submit.engines.openai import OpenAIEngine, starters
 from aimo_submit.errors import EngineDied, UserError
 from aimo_submit.records import Completion, Finish, Problem, Status, Trace

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aimo_submit.cli import main
+from aimo_submit.cli.main import main
 from aimo_submit.config import Config
 from aimo_submit.engines import Sampling
 from aimo_submit.errors import UserError
-from aimo_submit.offline.evaluate import settings_of
-from aimo_submit.offline.journal import Journal
-from aimo_submit.offline.pool import CACHE, Pool, load_pool, majority_accuracy
-from aimo_submit.offline.traces import Index
-from aimo_submit.offline.votes import load_ballots
+from aimo_submit.evaluate.runner import settings_of
+from aimo_submit.journal import Journal
+from aimo_submit.pool.arrays import CACHE, Pool, load_pool, majority_accuracy
+from aimo_submit.pool.ballots import load_ballots
+from aimo_submit.pool.reading import Index
 from aimo_submit.records import (
     Completion,
     Execution,

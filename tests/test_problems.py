@@ -11,8 +11,7 @@ import pytest
 
 from aimo_submit.competition import EDITIONS
 from aimo_submit.errors import UserError
-from aimo_submit.offline.problems import load_problems
-from aimo_submit.offline.sets import NAMED
+from aimo_submit.evaluate.problem_sets import NAMED, load_problems
 
 AIMO_1, AIMO_2, ANY = EDITIONS["aimo-1"], EDITIONS["aimo-2"], EDITIONS["any"]
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -154,7 +153,7 @@ def test_without_the_hub_one_line_says_how_to_go_on() -> None:
     code = """
 import os, sys
 os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
-from aimo_submit.cli import main
+from aimo_submit.cli.main import main
 sys.exit(main(["eval", "aime"]))
 """
     pytest.importorskip("datasets")

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from aimo_submit.cards import load_card
-from aimo_submit.cli import main
+from aimo_submit.cli.main import main
 from aimo_submit.errors import UserError
-from aimo_submit.formats import FORMATS
-from aimo_submit.offline.calibration import texts_of
-from aimo_submit.offline.journal import Journal
-from aimo_submit.offline.quantize import Recipe, act_order_for, quantise
+from aimo_submit.formats.families import FORMATS
+from aimo_submit.journal import Journal
 from aimo_submit.records import Completion, Finish, Problem, Round, Solution, Status, Trace
+from aimo_submit.training.calibration import texts_of
+from aimo_submit.training.quantize import Recipe, act_order_for, quantise
 
 NUMINA = FORMATS["numina_tir"]
 

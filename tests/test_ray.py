@@ -14,16 +14,14 @@ from pathlib import Path
 import pytest
 
 from aimo_submit.cards import config_for
-from aimo_submit.cli import main
+from aimo_submit.cli.main import main
 from aimo_submit.competition import EDITIONS
 from aimo_submit.config import Config
-from aimo_submit.errors import EngineDied, UserError
-from aimo_submit.finding import install
-from aimo_submit.offline.cluster import Share, share_of
-from aimo_submit.offline.evaluate import evaluate, settings_of
-from aimo_submit.offline.journal import Journal, key_of, read_journal
-from aimo_submit.offline.problems import load_problems
-from aimo_submit.offline.ray import Actors
+from aimo_submit.errors import EngineDied, UserError, install
+from aimo_submit.evaluate.problem_sets import load_problems
+from aimo_submit.evaluate.ray import Actors, Share, share_of
+from aimo_submit.evaluate.runner import evaluate, settings_of
+from aimo_submit.journal import Journal, key_of, read_journal
 from aimo_submit.records import Problem, Solution
 from aimo_submit.start import start_solver
 
@@ -209,7 +207,8 @@ def test_an_actor_keeps_no_more_threads_busy_than_it_has_cpus() -> None:
 def test_without_ray_or_a_cluster_one_line_says_what_to_do(
     tmp_path: Path, before: str, address: str, message: str
 ) -> None:
-    code = f"import sys; {before}\nfrom aimo_submit.cli import main; sys.exit(main(sys.argv[1:]))"
+    code = f"import sys; {before}\n"
+    code += "from aimo_submit.cli.main import main; sys.exit(main(sys.argv[1:]))"
     asked = ["eval", "tiny", "--limit", "1", "--ray", address, "--out", str(tmp_path / "j.jsonl")]
     done = subprocess.run(
         [sys.executable, "-c", code, *asked], capture_output=True, text=True, check=False

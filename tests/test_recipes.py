@@ -14,12 +14,11 @@ from typing import Any
 
 import pytest
 
-from aimo_submit.cli import main
+from aimo_submit.cli.main import main
 from aimo_submit.errors import UserError
-from aimo_submit.formats import FORMATS, Format
-from aimo_submit.offline.distil import choose, harvest, sample, written
-from aimo_submit.offline.distil_text import GRAM, HeldOut, distinct, words_of
-from aimo_submit.offline.journal import Journal
+from aimo_submit.formats import Format
+from aimo_submit.formats.families import FORMATS
+from aimo_submit.journal import Journal
 from aimo_submit.records import (
     Completion,
     Execution,
@@ -31,6 +30,8 @@ from aimo_submit.records import (
     Status,
     Trace,
 )
+from aimo_submit.training.distil import choose, harvest, sample, written
+from aimo_submit.training.filters import GRAM, HeldOut, distinct, words_of
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ROOT / "models" / "recipes"

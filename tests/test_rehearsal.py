@@ -16,14 +16,15 @@ from pathlib import Path
 import pytest
 
 from aimo_submit.cards import load_card
-from aimo_submit.cli import main
+from aimo_submit.cli.main import main
 from aimo_submit.competition import EDITIONS, SLUGS
 from aimo_submit.errors import UserError
-from aimo_submit.kaggle import chaos, rehearsed
-from aimo_submit.kaggle.bundle import SUBMISSION, built
-from aimo_submit.kaggle.rehearsal import Plan, checked, rehearse
-from aimo_submit.kaggle.verdict import Result
-from aimo_submit.offline.problems import load_problems
+from aimo_submit.evaluate.problem_sets import load_problems
+from aimo_submit.kaggle.client import gate
+from aimo_submit.kaggle.client.bundle import SUBMISSION, built
+from aimo_submit.kaggle.rehearsal import faults
+from aimo_submit.kaggle.rehearsal.rehearsal import Plan, checked, rehearse
+from aimo_submit.kaggle.rehearsal.verdict import Result
 
 pytest.importorskip("nbclient")
 
@@ -129,12 +130,12 @@ def test_whatever_goes_wrong_every_row_of_the_rerun_is_answered(
     assert result.rows == result.problems >= problems
     assert result.fallbacks is not None
     assert result.fallbacks <= lost
-    assert bool(result.injected) == bool(chaos.injections_of(case))
+    assert bool(result.injected) == bool(faults.injections_of(case))
 
 
 def test_every_case_that_needs_no_gpu_is_among_those_tested() -> None:
     tested = {name for case, _, _ in CASES for name in case.split("+")}
-    assert tested == set(chaos.cases_of([chaos.ALL], "transformers"))
+    assert tested == set(faults.cases_of([faults.ALL], "transformers"))
     assert len(tested) >= 15
 
 
@@ -166,7 +167,7 @@ def test_a_notebook_that_hangs_ends_at_the_limit_with_all_it_started(tmp_path: P
 def test_a_rehearsal_that_is_killed_leaves_nothing_running(tmp_path: Path) -> None:
     code = "import subprocess; subprocess.Popen(['setsid', 'sleep', '86398']).wait()"
     file = notebook_of(tmp_path, code)
-    command = [sys.executable, "-m", "aimo_submit.cli", "rehearse", "--limit", "1", "--run"]
+    command = [sys.executable, "-m", "aimo_submit.cli.main", "rehearse", "--limit", "1", "--run"]
     command += ["rerun", "--notebook", str(file), "--edition", "aimo-3", "--folder", str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     process = subprocess.Popen(command, env={**environment, "TMPDIR": str(tmp_path)})
@@ -264,22 +265,22 @@ def test_what_was_rehearsed_may_be_pushed_until_it_changes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = kernel_folder(tmp_path)
-    assert "has not been rehearsed" in str(rehearsed.unrehearsed(folder))
+    assert "has not been rehearsed" in str(gate.why_unrehearsed(folder))
     command = ["rehearse", "--folder", str(folder), "--limit", "1", "-c", "samples=2"]
     assert main(command) == 0, capsys.readouterr()
     assert "2 of 2 runs passed" in capsys.readouterr().out
-    assert rehearsed.unrehearsed(folder) is None
-    mark = json.loads((folder / rehearsed.MARK).read_text())
+    assert gate.why_unrehearsed(folder) is None
+    mark = json.loads((folder / gate.MARK).read_text())
     assert mark["edition"] == "aimo-3"
 
     metadata = (folder / "kernel-metadata.json").read_text()
     (folder / "kernel-metadata.json").write_text(metadata + " ")
-    assert "kernel-metadata.json has changed" in str(rehearsed.unrehearsed(folder))
+    assert "kernel-metadata.json has changed" in str(gate.why_unrehearsed(folder))
     (folder / "kernel-metadata.json").write_text(metadata)
     book = json.loads((folder / SUBMISSION).read_text())
     book["cells"][-1]["source"] = "print(1)"
     (folder / SUBMISSION).write_text(json.dumps(book))
-    assert "is not what was rehearsed" in str(rehearsed.unrehearsed(folder))
+    assert "is not what was rehearsed" in str(gate.why_unrehearsed(folder))
 
 
 def test_a_mark_of_another_edition_or_of_no_sense_does_not_count(
@@ -287,10 +288,10 @@ def test_a_mark_of_another_edition_or_of_no_sense_does_not_count(
 ) -> None:
     folder = kernel_folder(tmp_path)
     shutil.copy(notebook, folder / SUBMISSION)
-    rehearsed.note(folder, "aimo-2", "passed")
-    assert "rehearsed as aimo-2" in str(rehearsed.unrehearsed(folder))
-    (folder / rehearsed.MARK).write_text("[")
-    assert "cannot be read" in str(rehearsed.unrehearsed(folder))
+    gate.note(folder, "aimo-2", "passed")
+    assert "rehearsed as aimo-2" in str(gate.why_unrehearsed(folder))
+    (folder / gate.MARK).write_text("[")
+    assert "cannot be read" in str(gate.why_unrehearsed(folder))
 
 
 def test_a_failed_rehearsal_ends_with_code_1_and_leaves_no_mark(
@@ -300,7 +301,7 @@ def test_a_failed_rehearsal_ends_with_code_1_and_leaves_no_mark(
     command = ["rehearse", "--notebook", str(file), "--run", "rerun", "--edition", "aimo-3"]
     assert main([*command, "--folder", str(tmp_path)]) == 1
     assert "FAILED: the notebook stopped: ValueError: no" in capsys.readouterr().out
-    assert not (tmp_path / rehearsed.MARK).exists()
+    assert not (tmp_path / gate.MARK).exists()
 
 
 @pytest.mark.parametrize(

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from aimo_submit.budget import Allotment, decided, effort_of, pooled
 from aimo_submit.config import Config
 from aimo_submit.engines.scripted import StepTime, simulate
-from aimo_submit.offline import rules
-from aimo_submit.offline.outlook import Games, Setting, Study
-from aimo_submit.offline.play import Played, Samples, play
-from aimo_submit.offline.pool import Pool
-from aimo_submit.offline.replay import Draws, draw, replay
-from aimo_submit.offline.throughput import Profile
+from aimo_submit.pool.arrays import Pool
 from aimo_submit.records import Execution, Outcome, Problem, Solution, Trace
 from aimo_submit.run import seed_of
-from aimo_submit.solver import solve
+from aimo_submit.solve import solve
+from aimo_submit.tune import vote_rules
+from aimo_submit.tune.forecast import Games, Setting, Study
+from aimo_submit.tune.profile import Profile
+from aimo_submit.tune.replay import Draws, draw, replay
+from aimo_submit.tune.simulation import Played, Samples, play
 from aimo_submit.vote import RULES
 from benchmarks.tune import MACHINE, chances, simulated
 from tests.scripted import run_of
@@ -135,7 +135,7 @@ def game(games: Games, draws: Draws, row: int, samples: int, eps: float | None) 
 def test_every_sample_scores_as_the_plain_vote() -> None:
     pool, draws = a_pool(), draw(a_pool(), 4)
     found = replay(pool, ROOMY, draws, 9, np.array([3]))
-    assert found.score[:, 0] == pytest.approx(rules.scores(pool, draws, 9, 3))
+    assert found.score[:, 0] == pytest.approx(vote_rules.scores(pool, draws, 9, 3))
 
 
 # --- against the real loop
@@ -214,7 +214,7 @@ def test_rules_on_arrays_are_those_on_traces(rule: str) -> None:
 
     pool = a_pool(10, 14, 3, seed=5)
     draws = draw(pool, 1)
-    found = rules.scores(pool, draws, 14, 3, rule)
+    found = vote_rules.scores(pool, draws, 14, 3, rule)
     for row, problem in enumerate(draws.problem):
         traces = []
         for k in draws.order[row]:
@@ -232,7 +232,7 @@ def test_rules_on_arrays_are_those_on_traces(rule: str) -> None:
 
 
 def test_the_replay_decides_as_the_budget_does() -> None:
-    from aimo_submit.offline.replay import _Settled
+    from aimo_submit.tune.replay import _Settled
 
     settled = _Settled(20, 0.02)
     for lead, rival, left in ((5, 1, 3), (4, 3, 9), (9, 2, 9), (4, 0, 4), (3, 0, 16)):

@@ -18,13 +18,8 @@ from typing import Any
 
 import pytest
 
-from aimo_submit.cli import main
-from aimo_submit.offline import panels, time_panels
-from aimo_submit.offline.outlook import Study
-from aimo_submit.offline.panels import TITLES, Panel
-from aimo_submit.offline.pool import load_pool
-from aimo_submit.offline.rows import Row
-from aimo_submit.offline.throughput import Profile
+from aimo_submit.cli.main import main
+from aimo_submit.pool.arrays import load_pool
 from aimo_submit.records import (
     Completion,
     Execution,
@@ -37,6 +32,11 @@ from aimo_submit.records import (
     Trace,
     to_json,
 )
+from aimo_submit.report import panels, time_panels
+from aimo_submit.report.panels import TITLES, Panel
+from aimo_submit.report.rows import Row
+from aimo_submit.tune.forecast import Study
+from aimo_submit.tune.profile import Profile
 from aimo_submit.vote import majority
 
 SETTINGS = {"model": "tiny-tir", "edition": "any", "engine": "scripted", "samples": 4, "rounds": 3}

@@ -19,10 +19,10 @@ import pytest
 from aimo_submit.errors import UserError
 from aimo_submit.records import Execution, Outcome, Scope
 from aimo_submit.sandbox import Session
-from aimo_submit.sandbox.layers import NAMES
-from aimo_submit.sandbox.limits import MIB, Limits
-from aimo_submit.sandbox.processes import descendants
-from aimo_submit.sandbox.server import ForkServer
+from aimo_submit.sandbox.client.fork_server import ForkServer
+from aimo_submit.sandbox.linux.layers import NAMES
+from aimo_submit.sandbox.linux.processes import descendants
+from aimo_submit.sandbox.protocol import MIB, Limits
 
 LATE_S = 1.5  # past a deadline; measured 0.02 on a quiet machine
 SECRET = "SECRET-ENV-4242"
@@ -713,7 +713,7 @@ def test_closing_ends_every_process_and_removes_every_file() -> None:
 
 ABANDONED = f"""
 import asyncio
-from aimo_submit.sandbox.server import ForkServer
+from aimo_submit.sandbox.client.fork_server import ForkServer
 
 async def main():
     server = ForkServer(workers=1)

@@ -10,10 +10,10 @@ import pytest
 
 from aimo_submit.config import Config
 from aimo_submit.engines import Engine, Sampling
-from aimo_submit.engines.guarded import Guarded
+from aimo_submit.engines.failover import Guarded
 from aimo_submit.engines.scripted import ScriptedEngine, ScriptedSandbox, StepTime
 from aimo_submit.errors import EngineDied, UserError
-from aimo_submit.formats import FORMATS
+from aimo_submit.formats.families import FORMATS
 from aimo_submit.records import (
     Completion,
     Execution,
@@ -26,7 +26,8 @@ from aimo_submit.records import (
 )
 from aimo_submit.run import seed_of
 from aimo_submit.sandbox import Sandbox
-from aimo_submit.solver import Solver, solve
+from aimo_submit.solve import solve
+from aimo_submit.solver import Solver
 from tests.scripted import ANSWER, ASK, PROBLEM, replies, run_of, solved
 
 
@@ -163,7 +164,7 @@ def test_an_engine_that_cannot_start_is_an_error_at_the_door() -> None:
 
     solver = Solver(Config(), FORMATS["numina_tir"], engine, sandbox)
     with pytest.raises(UserError, match="no such model"):
-        solver.__enter__()
+        solver.load()
 
 
 def test_a_cancelled_problem_leaves_nothing_in_the_engine() -> None:

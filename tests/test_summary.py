@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from aimo_submit.cli import main
+from aimo_submit.cli.main import main
+from aimo_submit.cli.tables import seeds_table
 from aimo_submit.config import Config
-from aimo_submit.offline.journal import Journal
-from aimo_submit.offline.summary import compare, submission, summarise
-from aimo_submit.offline.summary_table import seeds_table
+from aimo_submit.evaluate.summary import compare, submission, summarise
+from aimo_submit.journal import Journal
 from aimo_submit.records import Problem, Solution, Status, Trace, Vote
 from tests.scripted import ANSWER, ASK, replies, run_of, solved
 

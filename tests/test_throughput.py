@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from aimo_submit.cards import load_card
-from aimo_submit.cli import main
+from aimo_submit.cards.fit import fit
+from aimo_submit.cli.main import main
 from aimo_submit.engines.scripted import ScriptedEngine, StepTime, simulate
 from aimo_submit.errors import UserError
-from aimo_submit.fitting import fit
-from aimo_submit.hardware import HARDWARE
-from aimo_submit.offline.measure import Lengths, Measured, lengths_for, measure
-from aimo_submit.offline.throughput import Profile, load_profile
+from aimo_submit.machines import HARDWARE
+from aimo_submit.tune.measure import Lengths, Measured, lengths_for, measure
+from aimo_submit.tune.profile import Profile, load_profile
 
 STEPS = ((1, 0.01), (4, 0.02), (8, 0.04))
 

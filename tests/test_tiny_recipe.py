@@ -22,7 +22,7 @@ from tiny.wording import reworded  # noqa: E402
 
 from aimo_submit.competition import EDITIONS  # noqa: E402
 from aimo_submit.records import Outcome  # noqa: E402
-from aimo_submit.sandbox.server import ForkServer  # noqa: E402
+from aimo_submit.sandbox.client.fork_server import ForkServer  # noqa: E402
 
 SEEDS = range(6)
 

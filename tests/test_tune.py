@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aimo_submit.cli import main
-from aimo_submit.config import Config, read_toml
+from aimo_submit.cli.main import main
+from aimo_submit.cli.tune import seconds_of
+from aimo_submit.config import Config
 from aimo_submit.errors import UserError
-from aimo_submit.offline import advice
-from aimo_submit.offline.choosing import choose, front, lengths, shortlist, usable
-from aimo_submit.offline.compare import compare, parsed
-from aimo_submit.offline.outlook import Outlook, Setting, Study, Way, paired
-from aimo_submit.offline.pool import Pool
-from aimo_submit.offline.tune import Terms, Tuner, Tuning
-from aimo_submit.offline.tune_commands import seconds_of
+from aimo_submit.pool.arrays import Pool
 from aimo_submit.records import Completion, Finish, Problem, Round, Solution, Status, Trace
+from aimo_submit.toml import read_toml
+from aimo_submit.tune import advice
+from aimo_submit.tune.choosing import choose, front, lengths, shortlist, usable
+from aimo_submit.tune.forecast import Outlook, Setting, Study, Way, paired
+from aimo_submit.tune.tuner import Terms, Tuner, Tuning
+from aimo_submit.tune.what_if import compare, parsed
 from benchmarks.tune import MACHINE, chances, simulated
 
 PROFILE = dataclasses.replace(MACHINE, model="tiny-tir", engine="vllm", estimated=False)
@@ -276,8 +277,8 @@ def test_limits_are_read_in_hours_minutes_or_seconds(text: str, seconds: float) 
 
 def journal(folder: Path, problems: int = 6, samples: int = 8) -> Path:
     """A folder with a small journal."""
-    from aimo_submit.offline.evaluate import settings_of
-    from aimo_submit.offline.journal import Journal
+    from aimo_submit.evaluate.runner import settings_of
+    from aimo_submit.journal import Journal
 
     rng = np.random.default_rng(0)
     config = Config(edition="aimo-2", samples=samples, rounds=2)

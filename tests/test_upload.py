@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from aimo_submit.errors import UserError
-from aimo_submit.kaggle.account import KaggleFailed
-from aimo_submit.kaggle.kernel import Patience
-from aimo_submit.kaggle.sources import FAILED, READY, Standing, attach
+from aimo_submit.kaggle.client.api import KaggleFailed
+from aimo_submit.kaggle.client.kernel import Patience
+from aimo_submit.kaggle.client.sources import FAILED, READY, Standing, attach
 from aimo_submit.kaggle.upload import target
-from aimo_submit.kaggle.upload_folder import human, survey
+from aimo_submit.kaggle.upload.folder import human, survey
 from tests.kaggle_stub import HANGS, LOST, Answer, Refusal, Stub, run_kit
 from tests.test_kernel import DATASET, DATASET_STATUS, MODEL, Kit
 from tests.test_metadata import GOOD

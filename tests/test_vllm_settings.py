@@ -14,10 +14,10 @@ import pytest
 
 from aimo_submit.engines import Engine, Sampling, preload
 from aimo_submit.engines.scripted import ScriptedEngine
-from aimo_submit.engines.trial import flaw, sound
-from aimo_submit.engines.vllm_settings import Settings, devices, ladder, seeing, suited
+from aimo_submit.engines.vllm.selftest import flaw, sound
+from aimo_submit.engines.vllm.settings import Settings, devices, ladder, seeing, suited
 from aimo_submit.errors import UserError
-from aimo_submit.machine import Gpu, Machine
+from aimo_submit.machines.detect import Gpu, Machine
 from aimo_submit.records import Completion
 
 

@@ -15,9 +15,9 @@ import nbformat
 import pytest
 
 from aimo_submit.errors import UserError
-from aimo_submit.kaggle.bundle import notebook
-from aimo_submit.kaggle.metadata import problems_in
-from aimo_submit.kaggle.wheels import REQUIREMENTS, import_failure, install, present
+from aimo_submit.kaggle.client.bundle import notebook
+from aimo_submit.kaggle.client.metadata import problems_in
+from aimo_submit.kaggle.runtime.wheels import REQUIREMENTS, import_failure, install, present
 
 FOLDER = Path(__file__).parents[1] / "notebooks/wheels"
 SMALL = ("humanize==4.14.0", "sniffio==1.3.1")

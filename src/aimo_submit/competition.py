@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SUBMISSION = "submission.parquet"
+
+
+
 
 @dataclass(frozen=True, slots=True)
 class Edition:
@@ -45,3 +49,9 @@ EDITIONS = {
     )
 }
 SLUGS = {edition.name: edition.slug for edition in EDITIONS.values() if edition.slug}
+
+
+def edition_of(competition: str | None) -> Edition:
+    """The edition whose rules the competition has; `any` for others."""
+    names = {slug: name for name, slug in SLUGS.items()}
+    return EDITIONS[names.get(competition or "", "any")]

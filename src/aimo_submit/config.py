@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import tomllib
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from aimo_submit.competition import EDITIONS
 from aimo_submit.errors import UserError
-from aimo_submit.formats import format_named
-from aimo_submit.schema import meant, named, suits
+from aimo_submit.formats.families import format_named
+from aimo_submit.toml import meant, named, suits, toml_value
 from aimo_submit.vote import RULES
 
 ENGINES = ("transformers", "vllm", "openai")
@@ -102,40 +100,3 @@ class Config:
         pairs = [(f.name, getattr(self, f.name)) for f in dataclasses.fields(self)]
         lines = [f"{name} = {toml_value(v)}" for name, v in pairs if v not in (None, {}, [])]
         return "\n".join(lines) + "\n"
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file; an unreadable or malformed one is a `UserError`."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid TOML: {error}") from error
-
-
-def parse_value(setting: str) -> tuple[str, Any]:
-    """Name and value of `NAME=VALUE`; the value is read as TOML, else taken as a string."""
-    name, equals, value = setting.partition("=")
-    if not equals:
-        raise UserError(f"{setting!r}: settings are given as NAME=VALUE")
-    try:
-        return name.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return name.strip(), value.strip()
-
-
-def toml_value(value: Any) -> str:
-    """The value as TOML writes it."""
-    match value:
-        case bool():
-            return str(value).lower()
-        case dict():
-            pairs = (f"{toml_value(k)} = {toml_value(v)}" for k, v in value.items())
-            return "{ " + ", ".join(pairs) + " }"
-        case list() | tuple():
-            return "[" + ", ".join(map(toml_value, value)) + "]"
-        case str():
-            escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-            return f'"{escaped}"'
-    return repr(value)

@@ -19,8 +19,7 @@ from dataclasses import replace
 
 from aimo_submit.engines import Engine
 from aimo_submit.errors import EngineDied
-from aimo_submit.loop import ENGINE_DIED
-from aimo_submit.records import Problem, Solution, Trace
+from aimo_submit.records import ENGINE_DIED, Problem, Solution, Trace
 from aimo_submit.run import Run, seed_of
 from aimo_submit.vote import confidence
 

@@ -11,11 +11,18 @@ from dataclasses import dataclass, replace
 
 from aimo_submit.answers import extract, printed
 from aimo_submit.errors import EngineDied
-from aimo_submit.records import Completion, Finish, Outcome, Problem, Round, Status, Trace
+from aimo_submit.records import (
+    ENGINE_DIED,
+    Completion,
+    Finish,
+    Outcome,
+    Problem,
+    Round,
+    Status,
+    Trace,
+)
 from aimo_submit.run import Run
 from aimo_submit.sandbox import Session
-
-ENGINE_DIED = "the engine died"
 
 
 @dataclass(frozen=True, slots=True)

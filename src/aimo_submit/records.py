@@ -10,10 +10,13 @@ import dataclasses
 import math
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 from typing import Any, TypeVar
+
+ENGINE_DIED = "the engine died"
 
 T = TypeVar("T")
 
@@ -186,3 +189,15 @@ def _decode(kind: Any, data: Any) -> Any:
             plain = args[0] is int  # tokens, by the million
             return origin(data if plain else (_decode(args[0], item) for item in data))
     return kind(data)
+
+
+def died(traces: Sequence[Trace]) -> bool:
+    """Whether the engine died under one of the samples."""
+    return any(t.status is Status.FAILED and t.reason.startswith(ENGINE_DIED) for t in traces)
+
+
+def ended(status: str, reason: str) -> bool:
+    """Whether a sample came to its own end; one that was stopped or lost its engine did not."""
+    if status in (Status.ACTIVE, Status.CANCELLED):
+        return False
+    return not (status == Status.FAILED and reason.startswith(ENGINE_DIED))

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from aimo_submit.competition import Edition
 from aimo_submit.config import Config
 from aimo_submit.engines import Engine, Sampling
-from aimo_submit.formats import Format, format_named
+from aimo_submit.formats import Format
+from aimo_submit.formats.families import format_named
 from aimo_submit.records import Problem, Trace
 from aimo_submit.sandbox import Sandbox
 

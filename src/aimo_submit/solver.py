@@ -13,136 +13,31 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from aimo_submit.budget import Allotment, Budget, Pace, Tally, Terms, effort_of, pooled
-from aimo_submit.closing import Closing
+from aimo_submit.budget import Allotment, Budget, Pace, Terms, effort_of
 from aimo_submit.competition import EDITIONS
 from aimo_submit.config import Config
 from aimo_submit.engines import Engine
 from aimo_submit.formats import Format
-from aimo_submit.genselect import select
-from aimo_submit.loop import ENGINE_DIED, sample
-from aimo_submit.records import Problem, Solution, Status, Trace
+from aimo_submit.records import ENGINE_DIED, Problem, Solution, Trace, died
 from aimo_submit.run import Run
 from aimo_submit.sandbox import Sandbox
-from aimo_submit.vote import RULES, confidence, how_won
+from aimo_submit.solve import conclude, solve, whole
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 Starter = Callable[[], Coroutine[Any, Any, T]]
 
 GRACE_S = 5.0  # beyond its deadline, what a problem may take to be wound up
-BEFORE_SELECTION = 0.8  # of a problem's time is for sampling, where a selection may follow
 CLOSE_S = 30.0  # what engine and sandbox may take to end
 
 
-async def solve(
-    run: Run, problem: Problem, traces: list[Trace], allotment: Allotment | None = None
-) -> Solution:
-    """The problem's solution, inside its allotment. Fills `traces` as it goes."""
-    now = asyncio.get_running_loop().time
-    start, picks = now(), run.config.picks
-    allotment = allotment or whole(run.config)
-    sampling_s = allotment.deadline_s * (BEFORE_SELECTION if picks else 1)
-    await _sample(run, problem, traces, dataclasses.replace(allotment, deadline_s=sampling_s))
-    solution = conclude(run.config, problem, traces, now() - start)
-    if picks and not died(traces):
-        solution = await select(run, solution, picks, start + allotment.deadline_s)
-        solution.seconds = now() - start
-    return solution
-
-
-async def _sample(run: Run, problem: Problem, traces: list[Trace], allotment: Allotment) -> None:
-    """Starts samples, and more as they end, until the vote is decided or the time is up."""
-    now = asyncio.get_running_loop().time
-    start = now()
-    crew = Crew(run, problem, traces)
-    try:
-        crew.start(allotment.width if allotment.deadline_s > 0 else 0)
-        while await crew.some_end(start + allotment.deadline_s - now()):
-            if allotment.settles(crew.tally, crew.size):
-                break
-            while allotment.may_start(now() - start, crew.size, len(traces)) and not died(traces):
-                crew.start(1)
-    finally:
-        await crew.dismiss()
-
-
-class Crew:
-    """The samples of one problem that are under way, and the tally of those that have ended."""
-
-    def __init__(self, run: Run, problem: Problem, traces: list[Trace]) -> None:
-        self._run, self._problem, self._traces = run, problem, traces
-        self._prompts: dict[str, list[int]] = {}  # by format
-        self._tasks: dict[asyncio.Task[None], Trace] = {}
-        self.tally = Tally()
-
-    @property
-    def size(self) -> int:
-        """How many samples are under way."""
-        return len(self._tasks)
-
-    def start(self, samples: int) -> None:
-        """Starts so many more samples."""
-        for _ in range(samples):
-            trace = Trace(len(self._traces))
-            self._traces.append(trace)
-            run = self._run.speaking(trace.sample)
-            work = sample(run, self._problem, trace, self._prompt(run))
-            self._tasks[asyncio.create_task(work)] = trace
-
-    def _prompt(self, run: Run) -> list[int]:
-        format = run.format
-        if format.name not in self._prompts:
-            text = format.prompt(self._problem.text)
-            self._prompts[format.name] = run.engine.encode(text, prompt=True)
-        return self._prompts[format.name]
-
-    async def some_end(self, seconds: float) -> bool:
-        """Whether a sample has ended, which was waited for no longer than the seconds."""
-        if not self._tasks:
-            return False
-        limit, first = None if math.isinf(seconds) else seconds, asyncio.FIRST_COMPLETED
-        ended, _ = await asyncio.wait(self._tasks, timeout=limit, return_when=first)
-        for trace in sorted(map(self._tasks.pop, ended), key=lambda t: t.sample):
-            self.tally.add(trace.answer)
-        return bool(ended)
-
-    async def dismiss(self) -> None:
-        """Aborts what is under way: the requests in the engine, the code in the sandbox."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-def whole(config: Config) -> Allotment:
-    """What a problem may use where no budget is kept: all its samples, to their end."""
-    limit = math.inf if config.problem_timeout_s is None else config.problem_timeout_s
-    return pooled(config.samples, limit, config.early_stop)
-
-
-def died(traces: Sequence[Trace]) -> bool:
-    """Whether the engine died under one of the samples."""
-    return any(t.status is Status.FAILED and t.reason.startswith(ENGINE_DIED) for t in traces)
-
-
-def conclude(config: Config, problem: Problem, traces: list[Trace], seconds: float) -> Solution:
-    """The solution that the traces amount to as they stand."""
-    votes = RULES[config.vote](traces)
-    if votes:
-        answer, reason = votes[0].answer, how_won(votes)
-    else:
-        answer, reason = EDITIONS[config.edition].fallback, "fallback: no sample answered"
-    sure = confidence(traces, answer)
-    return Solution(problem, answer, votes, traces, config.seed, seconds, reason, sure)
-
-
-class Solver(Closing):
+class Solver:
     """Engine and sandbox on an event loop in a thread of their own, behind a plain call.
 
-    `with Solver(...)` loads the engine; `solve` then always returns inside the deadline. With
+    `load`, or `with Solver(...)`, loads the engine; `solve` then always returns inside the deadline. With
     `total_time_s`, the time runs from the making of the solver; `paces` tells where it went.
     """
 
@@ -167,13 +62,17 @@ class Solver(Closing):
         self._thread = threading.Thread(target=self._turn, daemon=True, name="solver")
         self._thread.start()
 
-    def __enter__(self) -> Solver:
+    def load(self) -> Solver:
+        """Starts the engine and waits until its model is loaded; closes what failed, and raises."""
         try:
             self._call(self._ready()).result()
         except BaseException:
             self.close()
             raise
         return self
+
+    def __enter__(self) -> Solver:
+        return self.load()
 
     def solve(self, problem: Problem) -> Solution:
         """The problem's solution, from whatever there is at the deadline. Never raises for it.
@@ -223,6 +122,9 @@ class Solver(Closing):
         except RuntimeError:  # closed
             return False
         return turned.wait(within_s)
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Ends engine, sandbox and thread."""

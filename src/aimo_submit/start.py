@@ -9,11 +9,11 @@ from typing import Any
 from aimo_submit.cards import Card
 from aimo_submit.config import Config
 from aimo_submit.engines import Engine, Starter, preload
-from aimo_submit.engines.guarded import Guarded
+from aimo_submit.engines.failover import Guarded
 from aimo_submit.errors import UserError
 from aimo_submit.records import Problem, Trace
 from aimo_submit.sandbox import Sandbox
-from aimo_submit.sandbox.server import ForkServer
+from aimo_submit.sandbox.client.fork_server import ForkServer
 from aimo_submit.solver import Solver
 
 

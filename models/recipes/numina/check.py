@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aimo_submit.errors import UserError
-from aimo_submit.hardware import GIB, HARDWARE, Size
+from aimo_submit.machines import GIB, HARDWARE, Size
 from numina.data import COLUMNS, encode_row, load_rows
 from numina.stage import Stage
 

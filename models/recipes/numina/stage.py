@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from aimo_submit.cards import Card, find_card
-from aimo_submit.config import read_toml
 from aimo_submit.errors import UserError
-from aimo_submit.schema import checked
+from aimo_submit.toml import checked, read_toml
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from aimo_submit.cards import card_file
-from aimo_submit.config import parse_value
 from aimo_submit.errors import UserError
+from aimo_submit.toml import parse_value
 from numina.check import check
 from numina.data import chat_template, encode_row, load_rows
 from numina.stage import Stage, read_stage

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from numina.data import Part
 
-from aimo_submit.formats import FORMATS
+from aimo_submit.formats.families import FORMATS
 from aimo_submit.records import Execution, Outcome
-from aimo_submit.sandbox.server import ForkServer
+from aimo_submit.sandbox.client.fork_server import ForkServer
 from tiny import faults
 from tiny.compose import Puzzle, puzzle
 from tiny.draw import Draw, Split

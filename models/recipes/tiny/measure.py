@@ -10,8 +10,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from aimo_submit.offline.journal import read_journal
-from aimo_submit.offline.summary import share_right
+from aimo_submit.evaluate.summary import share_right
+from aimo_submit.journal import read_journal
 from aimo_submit.records import Solution
 
 

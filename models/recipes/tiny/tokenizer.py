@@ -12,7 +12,7 @@ from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast
 
-from aimo_submit.formats import FORMATS
+from aimo_submit.formats.families import FORMATS
 
 CONTEXT = 2048
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"

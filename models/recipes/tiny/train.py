@@ -28,7 +28,7 @@ from transformers import (
 )
 from trl import SFTTrainer  # type: ignore[attr-defined]
 
-from aimo_submit.config import read_toml
+from aimo_submit.toml import read_toml
 from tiny.corpus import FORMAT, Example, puzzles, solved, without_code
 from tiny.draw import Split
 from tiny.tokenizer import save_tokenizer, train_tokenizer

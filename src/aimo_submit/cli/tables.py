@@ -1,0 +1,221 @@
+"""A tuning as tables for a terminal, and as JSON."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from rich.markup import escape
+from rich.table import Table
+
+from aimo_submit.evaluate.summary import Accuracy, Submission, Summary, share_right, submission
+from aimo_submit.records import Solution
+from aimo_submit.tune.advice import clock, points, reason, warnings
+from aimo_submit.tune.forecast import Outlook
+from aimo_submit.tune.tuner import Grid, RuleGain, Tuning
+from aimo_submit.tune.what_if import Comparison
+
+STEP = 0.005  # of accuracy: what lies closer on the front is not printed
+
+
+def thinned(front: Sequence[Outlook]) -> list[Outlook]:
+    """The front from its upper end down, without what is hardly less right than the one above."""
+    made: list[Outlook] = []
+    for point in reversed(front):
+        if not made or made[-1].accuracy - point.accuracy >= STEP:
+            made.append(point)
+    return made[::-1]
+
+
+def grid_table(tuning: Tuning, cell: Callable[[Grid, int, int], str]) -> Table:
+    """N down, M across."""
+    table = Table("N", *(f"M={m}" for m in tuning.rounds))
+    for i, n in enumerate(tuning.samples):
+        table.add_row(str(n), *(cell(tuning.every, i, j) for j in range(len(tuning.rounds))))
+    return table
+
+
+def share(grid: Grid, i: int, j: int) -> str:
+    """A cell: accuracy in % and half of its interval."""
+    half = (grid.upper[i, j] - grid.lower[i, j]) / 2
+    return f"{100 * grid.accuracy[i, j]:.1f} ±{100 * half:.1f}"
+
+
+def within(grid: Grid, i: int, j: int) -> str:
+    """A cell: the time of 95 of 100 runs."""
+    return clock(grid.time_q95_s[i, j])
+
+
+def outlooks_table(outlooks: Sequence[Outlook], tuning: Tuning) -> Table:
+    """Settings, what they come to and whether they fit."""
+    table = Table("N", "M", "way", "right", "90%", "time", "95 of 100")
+    for o in outlooks:
+        fits = "" if o.time_q95_s <= tuning.terms.plan_s else " [red]too long[/]"
+        table.add_row(
+            str(o.setting.samples), str(o.setting.rounds), o.setting.how, f"{o.accuracy:.1%}",
+            _range(*o.interval, ".1%"), clock(o.time_s), clock(o.time_q95_s) + fits,
+        )  # fmt: skip
+    return table
+
+
+def rules_table(gains: Sequence[RuleGain]) -> Table:
+    """What each vote rule gains."""
+    table = Table("vote", "points over the majority", "interval")
+    for gain in gains:
+        low, high = (100 * bound for bound in gain.interval)
+        table.add_row(gain.rule, f"{100 * gain.gain:+.2f}", _range(low, high, "+.2f"))
+    return table
+
+
+def comparison_table(found: Sequence[Comparison], *, timed: bool) -> Table:
+    """Each pair of settings and its difference."""
+    title = "the second against the first, on the same problems"
+    table = Table("setting", "right", "90%", "time", "95 of 100", title=title)
+    for c in found:
+        for o in (c.first, c.second):
+            times = (clock(o.time_s), clock(o.time_q95_s)) if timed else ("", "")
+            table.add_row(str(o.setting), f"{o.accuracy:.1%}", _range(*o.interval, ".1%"), *times)
+        gain, low, high = c.gain
+        slower_s = c.second.time_s - c.first.time_s
+        sign = "-" if slower_s < 0 else "+"
+        times = (f"{sign}{clock(abs(slower_s))}", "") if timed else ("", "")
+        between = _range(100 * low, 100 * high, "+.1f")
+        table.add_row("[bold]difference[/]", points(gain), between, *times, end_section=True)
+    return table
+
+
+def comparison_json(c: Comparison) -> dict[str, Any]:
+    """The comparison, ready for JSON."""
+    gain, low, high = c.gain
+    pair = {"first": _outlook_json(c.first), "second": _outlook_json(c.second)}
+    return {**pair, "gain": gain, "gain_interval": (low, high)}
+
+
+def _range(low: float, high: float, form: str) -> str:
+    return f"{low:{form}}..{high:{form}}"
+
+
+def tuning_json(tuning: Tuning, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The tuning, ready for JSON."""
+    choice = tuning.choice
+    return {
+        "samples": tuning.samples,
+        "rounds": tuning.rounds,
+        **{name: _grid_json(grid) for name, grid in
+           (("every_sample", tuning.every), ("early_stop", tuning.stopped))},
+        "pass_at": tuning.pass_at.tolist(),
+        "pareto": [_outlook_json(o) for o in tuning.pareto],
+        "budget": [_outlook_json(o) for o in choice.budgets] if choice else [],
+        "recommended": _outlook_json(choice.recommended) if choice else None,
+        "reason": reason(tuning, choice) if choice else None,
+        "warnings": warnings(tuning, settings),
+    }  # fmt: skip
+
+
+def _grid_json(grid: Grid) -> dict[str, Any]:
+    names = ("accuracy", "lower", "upper", "time_s", "time_q95_s")
+    columns = {name: getattr(grid, name) for name in names}
+    return {k: [[None if x != x else x for x in row] for row in v.tolist()]
+            for k, v in columns.items()}  # fmt: skip
+
+
+def _outlook_json(o: Outlook) -> dict[str, Any]:
+    return {
+        "setting": {name: getattr(o.setting, name) for name in o.setting.__slots__},
+        "accuracy": o.accuracy,
+        "interval": o.interval,
+        "time_s": o.time_s,
+        "time_q95_s": o.time_q95_s,
+    }
+
+
+def summary_table(summary: Summary) -> Table:
+    """The summary of a run, a row a figure."""
+    table = Table(show_header=False, box=None)
+    rows = [
+        ("problems", f"{summary.problems} x {summary.seeds} seed(s), N = {summary.samples}"),
+        ("pass@1", _accuracy(summary.pass_1)),
+        (f"maj@{summary.samples}", _accuracy(summary.maj_n)),
+        ("second round", f"{summary.second_round:.1%} of the answered samples ran code again"),
+        ("tokens", f"{summary.tokens:,}"),
+        ("seconds", f"{summary.seconds:,.1f}, summed over problems"),
+        ("sample time", _shares(summary)),
+        *((f"  {n}", ending) for ending, n in _endings(summary)),
+    ]
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def seeds_table(solutions: Sequence[Solution]) -> Table | None:
+    """Each seed's run, their mean and deviation, and what that means for one submission."""
+    expected = submission(solutions)
+    by_seed: dict[int, list[Solution]] = defaultdict(list)
+    for s in solutions:
+        if s.correct is not None:
+            by_seed[s.seed].append(s)
+    if expected is None or len(by_seed) < 2:
+        return None
+    most = max(map(len, by_seed.values()))
+    table = Table("seed", "problems", "right", "pass@1", "maj", title="run by run")
+    for seed, own in sorted(by_seed.items()):
+        right = sum(bool(s.correct) for s in own)
+        pass_1 = float(np.mean([share_right(s) for s in own]))
+        note = "" if len(own) == most else " (unfinished)"
+        table.add_row(
+            str(seed), f"{len(own)}{note}", str(right), f"{pass_1:.1%}", f"{right / len(own):.1%}"
+        )
+    whole = [own for own in by_seed.values() if len(own) == most]
+    table.caption = f"{_mean_sd(whole)}\n{_expectation(expected)}"
+    return table
+
+
+def _mean_sd(runs: Sequence[Sequence[Solution]]) -> str:
+    scores = [sum(bool(s.correct) for s in own) for own in runs]
+    spread = f" ± {np.std(scores, ddof=1):.1f}" if len(scores) > 1 else ""
+    return f"{np.mean(scores):.1f}{spread} of {len(runs[0])} over {len(scores)} seed(s)"
+
+
+def _expectation(expected: Submission) -> str:
+    chance = (
+        "" if expected.over_seeds is None else f", of which ± {expected.over_seeds:.1f} by seed"
+    )
+    return (
+        f"one submission of {expected.problems} such problems: {expected.mean:.1f} "
+        f"± {expected.deviation:.1f}{chance}"
+    )
+
+
+def comparison(both: int, pass_1: Accuracy, maj_n: Accuracy) -> str:
+    """One line: how far a run is ahead of another, in points."""
+    told = ", ".join(f"{name} {_gain(g)}" for name, g in (("pass@1", pass_1), ("maj", maj_n)))
+    return f"ahead on {both} problems of both, paired, in points: {told}"
+
+
+def _gain(gain: Accuracy) -> str:
+    low, high = (100 * bound for bound in gain.interval)
+    return f"{100 * gain.mean:+.1f} (95%: {low:+.1f} to {high:+.1f})"
+
+
+def _endings(summary: Summary) -> list[tuple[str, int]]:
+    return [(escape(ending), n) for ending, n in summary.endings.items()]
+
+
+def _accuracy(accuracy: Accuracy | None) -> str:
+    if accuracy is None:
+        return "unknown: the problems have no gold answers"
+    low, high = accuracy.interval
+    spread = "" if accuracy.over_seeds is None else f", {accuracy.over_seeds:.1%} from seed to seed"
+    return f"[bold]{accuracy.mean:.1%}[/] (95% over problems {low:.1%} to {high:.1%}{spread})"
+
+
+def _shares(summary: Summary) -> str:
+    parts = {
+        "in the engine": summary.engine_s,
+        "in the sandbox": summary.sandbox_s,
+        "idle": summary.idle_s,
+    }
+    total = sum(parts.values()) or 1.0
+    return ", ".join(f"{seconds / total:.0%} {name}" for name, seconds in parts.items())

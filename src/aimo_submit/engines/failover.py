@@ -1,0 +1,138 @@
+"""Engines behind one: a request that loses its engine is asked again, of another or a new one.
+
+Every engine of a run is behind this: one, several replicas, several servers. The completion that
+was lost is asked for again with the same prompt and seed, so a sample goes on from its last round.
+What ends the waiting is the caller's deadline, which cancels the call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from aimo_submit.engines import Engine, Sampling, Starter
+from aimo_submit.engines.replica import Patience, Place
+from aimo_submit.errors import EngineDied
+from aimo_submit.records import Completion
+
+log = logging.getLogger(__name__)
+
+DEATHS = 3  # engines that may die under one request: it may be what kills them
+GIVE_UP_S = 600.0  # without any engine, after which requests fail at once
+_HOMES = 8192  # samples whose engine is remembered
+
+
+class Guarded:
+    """An engine that outlives the engines it is made of."""
+
+    def __init__(self, starters: Sequence[Starter], patience: Patience) -> None:
+        self._changed = asyncio.Event()
+        self._places = [Place(start, patience, self._note) for start in starters]
+        self._homes: OrderedDict[int, Place] = OrderedDict()
+        self._down_since: float | None = None
+        self._closed = False
+
+    @classmethod
+    async def start(cls, starters: Sequence[Starter], patience: Patience | None = None) -> Guarded:
+        """All engines begun and one of them up; where none starts, what hindered the first."""
+        guarded = cls(starters, patience or Patience())
+        places = guarded._places
+        for place in places:
+            place.open()
+        try:
+            await guarded._until(lambda: all(place.failure for place in places))
+            if not guarded._up:
+                raise next(place.failure for place in places if place.failure)
+        except BaseException:
+            await guarded.aclose()
+            raise
+        for place in places:
+            if place.failure:
+                log.warning("going on without one engine: %s", place.failure)
+        return guarded
+
+    @property
+    def context(self) -> int:
+        return min(engine.context for engine in self._engines)
+
+    @property
+    def running(self) -> int:
+        return sum(place.engine.running for place in self._places if place.ready and place.engine)
+
+    @property
+    def drawn(self) -> int:
+        return sum(engine.drawn for engine in self._engines)
+
+    @property
+    def kv_tokens(self) -> int:
+        """Tokens that the caches of all engines hold; 0 where one does not tell."""
+        held = [int(getattr(engine, "kv_tokens", 0)) for engine in self._engines]
+        return sum(held) if all(held) else 0
+
+    @property
+    def _engines(self) -> list[Engine]:
+        return [place.engine for place in self._places if place.engine]
+
+    def encode(self, text: str, *, prompt: bool = False) -> list[int]:
+        return self._engines[0].encode(text, prompt=prompt)
+
+    async def complete(self, prompt: Sequence[int], sampling: Sampling) -> Completion:
+        """The model's continuation of the prompt, whatever becomes of the engine meanwhile."""
+        for _ in range(DEATHS - 1):
+            place = await self._home(sampling.sample)
+            try:
+                return await place.complete(prompt, sampling)
+            except EngineDied:
+                continue
+        return await (await self._home(sampling.sample)).complete(prompt, sampling)
+
+    async def aclose(self) -> None:
+        """Ends all engines; what is in flight fails."""
+        self._closed = True
+        self._note()
+        await asyncio.gather(*(place.aclose() for place in self._places))
+
+    async def _home(self, sample: int) -> Place:
+        """Where a sample's rounds go: where the last was, else where there is least to do."""
+        await self._engine_up()
+        home = self._homes.get(sample)
+        if home is None or not home.ready:
+            home = min((p for p in self._places if p.ready), key=lambda place: place.size)
+        if sample:
+            self._homes[sample] = home
+            self._homes.move_to_end(sample)
+        if len(self._homes) > _HOMES:
+            self._homes.popitem(last=False)
+        return home
+
+    async def _engine_up(self) -> None:
+        """Returns once there is an engine, which is waited for up to GIVE_UP_S."""
+        since = self._down_since
+        try:
+            async with asyncio.timeout_at(None if since is None else since + GIVE_UP_S):
+                await self._until(lambda: self._closed)
+        except TimeoutError:
+            why = next((str(p.failure) for p in self._places if p.failure), "none came up")
+            raise EngineDied(f"and for {GIVE_UP_S:.0f} s there was no other: {why}") from None
+        if self._closed:
+            raise EngineDied("it was closed")
+
+    async def _until(self, true: Callable[[], bool]) -> None:
+        """Returns once an engine is up, or that is true."""
+        while not (self._up or true()):
+            await self._changed.wait()
+
+    @property
+    def _up(self) -> bool:
+        return any(place.ready for place in self._places)
+
+    def _note(self) -> None:
+        """Wakes those who wait for a change."""
+        if self._up:
+            self._down_since = None
+        elif self._down_since is None:
+            self._down_since = asyncio.get_running_loop().time()
+        self._changed.set()
+        self._changed = asyncio.Event()

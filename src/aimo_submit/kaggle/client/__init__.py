@@ -1,0 +1,1 @@
+"""kaggle/client"""

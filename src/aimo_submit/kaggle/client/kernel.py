@@ -1,0 +1,233 @@
+"""A kernel on Kaggle: pushed, watched, its log and its output fetched.
+
+The official package answers a push that went wrong as one that went right, and 2.2.4 ignores the
+version that is asked for; here every such answer is a `KaggleFailed`, and the version is always
+sent along.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aimo_submit.kaggle.client.api import KaggleFailed, asking, one_line
+from aimo_submit.kaggle.client.metadata import Metadata
+
+T = TypeVar("T")
+
+RUNS = Path("runs/kernels")
+LOG_END = 30  # lines
+EVERY_S = 15.0
+_ENDED = {"ERROR", "CANCEL_REQUESTED", "CANCEL_ACKNOWLEDGED"}
+_SOURCES = {
+    "dataset": "check owner and slug, that the dataset is ready, and that you may read it",
+    "kernel": "check owner and slug, and that the kernel has run to its end",
+    "competition": "check the slug, and accept the competition's rules on its page",
+    "model": "check owner/model/framework/variation/version, and accept the model's licence",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """A version that Kaggle took: it is queued, or running already."""
+
+    version: int
+    url: str
+    ref: str  # owner/slug
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Where a version stands, in Kaggle's word, and why it failed where it did."""
+
+    status: str
+    failure: str
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended without an output to submit."""
+        return self.status in _ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How one waits for Kaggle: whom to tell, how often to ask, how long, how many misses."""
+
+    report: Callable[[str], None]
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    every_s: float = EVERY_S
+    limit_s: float = 12.5 * 3600  # Kaggle's longest session, and the queue before it
+    misses: int = 8  # in a row: Kaggle out of reach for two minutes
+
+    def wait(
+        self, look: Callable[[], T], done: Callable[[T], bool], words: Callable[[T], str]
+    ) -> T:
+        """What `look` gave when it was `done`; errors that may pass are borne for a while."""
+        start, missed = self.clock(), 0
+        while (waited_s := self.clock() - start) <= self.limit_s:
+            try:
+                seen = look()
+                if done(seen):
+                    return seen
+                missed, line = 0, words(seen)
+            except KaggleFailed as error:
+                missed, line = missed + 1, str(error)
+                if not error.passing or missed == self.misses:
+                    raise
+            self.report(f"{line} ({waited_s / 60:.0f} min)")
+            self.sleep(self.every_s)
+        raise KaggleFailed(f"no end after {self.limit_s / 3600:.1f} h: look at its page on Kaggle")
+
+
+def push(api: Any, metadata: Metadata) -> Pushed:
+    """The new version, once Kaggle has taken it with everything it needs."""
+    page = f"https://www.kaggle.com/code/{metadata.id}"
+    unsure = f"; a version may have been made: look at {page} before pushing again"
+    with asking(f"push of {metadata.id}", unsure=unsure), redirect_stdout(io.StringIO()):
+        answer = api.kernels_push(str(metadata.folder))
+    if answer is None or answer.error:
+        reason = one_line(answer.error) if answer else "no answer"
+        raise KaggleFailed(f"Kaggle refused the push: {reason}: mend that and push again")
+    wrong = list(_left_out(answer))
+    if wrong:
+        raise KaggleFailed(
+            f"version {answer.version_number} runs without what it needs, stop it at "
+            f"{answer.url or page}: {'; '.join(wrong)}"
+        )
+    if not answer.version_number:
+        raise KaggleFailed(
+            f"Kaggle named no version: look at {answer.url or page} before pushing again"
+        )
+    _same_kernel(answer, metadata)
+    return Pushed(answer.version_number, answer.url or page, metadata.id)
+
+
+def _left_out(answer: Any) -> Iterator[str]:
+    for kind, remedy in _SOURCES.items():
+        names = getattr(answer, f"invalid_{kind}_sources")
+        if names:
+            yield f"{kind}_sources {', '.join(names)} could not be added: {remedy}"
+
+
+def _same_kernel(answer: Any, metadata: Metadata) -> None:
+    pushed = "/".join((answer.ref or metadata.id).strip("/").split("/")[-2:])
+    if pushed.lower() != metadata.id.lower():
+        raise KaggleFailed(
+            f"pushed as {pushed} and not as {metadata.id}: set id and title to what they are there"
+        )
+
+
+def run_of(api: Any, ref: str, version: int | None = None) -> Run:
+    """Where that version stands, or the newest one."""
+    from kagglesdk.kernels.types.kernels_api_service import ApiGetKernelSessionStatusRequest
+
+    request = _about(ApiGetKernelSessionStatusRequest(), ref, version)
+    with asking(f"status of {_named(ref, version)}"), api.build_kaggle_client() as client:
+        answer = client.kernels.kernels_api_client.get_kernel_session_status(request)
+        return Run(answer.status.name, one_line(answer.failure_message or ""))
+
+
+def wait(api: Any, ref: str, version: int, patience: Patience) -> None:
+    """Returns when that version is complete; one that fails is a `KaggleFailed` with its log."""
+    run = patience.wait(
+        lambda: run_of(api, ref, version),
+        lambda run: run.failed or run.status == "COMPLETE",
+        lambda run: f"{_named(ref, version)}: {run.status}",
+    )
+    if run.failed:
+        raise failure(api, ref, version, run)
+
+
+def failure(api: Any, ref: str, version: int | None, run: Run) -> KaggleFailed:
+    """The error of a version that failed, with the end of its log where that can be had."""
+    try:
+        end = log_lines(api, ref, version)[-LOG_END:]
+    except KaggleFailed:
+        end = []
+    why = f" ({run.failure})" if run.failure else ""
+    remedy = "push again" if run.status.startswith("CANCEL") else "mend what its log ends with"
+    message = f"{_named(ref, version)} ended with {run.status}{why}: {remedy}"
+    return KaggleFailed(message, log_end=end)
+
+
+def log_lines(api: Any, ref: str, version: int | None = None) -> list[str]:
+    """What that version, or the newest, has printed."""
+    return [line for event in log_events(next(_pages(api, ref, version)).log) for line in event[1]]
+
+
+def log_events(log: str) -> Iterator[tuple[str, list[str]]]:
+    """The pieces of a kernel's log: the stream ("stdout", "stderr", ""), and its lines."""
+    try:
+        events = json.loads(log or "[]")
+    except ValueError:  # an unfinished log, or plain text
+        events = [{"data": log}]
+    for event in events if isinstance(events, list) else [events]:
+        if isinstance(event, dict):
+            yield str(event.get("stream_name", "")), str(event.get("data", "")).splitlines()
+
+
+def fetch(api: Any, ref: str, version: int, home: Path = RUNS) -> Path:
+    """The folder below `home` that now holds that version's output and its log."""
+    folder = home / ref.split("/")[1] / str(version)
+    with asking(f"output of {_named(ref, version)}"):
+        shutil.rmtree(folder, ignore_errors=True)  # with it the mark of an earlier check
+        folder.mkdir(parents=True)
+        log = ""
+        for page in _pages(api, ref, version):
+            log = log or page.log or ""
+            for file in page.files or []:
+                _download(file.url, _inside(folder, file.file_name))
+        # Last: the kernel may have left a file of that name.
+        (folder / "kernel.log").write_text(log, encoding="utf-8")
+    return folder
+
+
+def _inside(folder: Path, name: str) -> Path:
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise KaggleFailed(f"the output holds a file named {name!r}: rename it in the kernel")
+    return path
+
+
+def _download(url: str, path: Path) -> None:
+    import requests
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with asking(f"download of {path.name}"), requests.get(url, stream=True, timeout=60) as answer:
+        answer.raise_for_status()
+        with path.open("wb") as file:
+            for chunk in answer.iter_content(1 << 20):
+                file.write(chunk)
+
+
+def _pages(api: Any, ref: str, version: int | None) -> Iterator[Any]:
+    from kagglesdk.kernels.types.kernels_api_service import ApiListKernelSessionOutputRequest
+
+    request = _about(ApiListKernelSessionOutputRequest(), ref, version)
+    request.page_size = 100
+    while True:
+        with asking(f"output of {_named(ref, version)}"), api.build_kaggle_client() as client:
+            page = client.kernels.kernels_api_client.list_kernel_session_output(request)
+        yield page
+        if not page.next_page_token:
+            return
+        request.page_token = page.next_page_token
+
+
+def _about(request: Any, ref: str, version: int | None) -> Any:
+    request.user_name, request.kernel_slug = ref.split("/")
+    if version is not None:  # the bare number is answered with 404
+        request.version_label = f"v{version}"
+    return request
+
+
+def _named(ref: str, version: int | None) -> str:
+    return ref if version is None else f"{ref} version {version}"

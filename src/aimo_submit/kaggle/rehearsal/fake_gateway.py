@@ -1,0 +1,267 @@
+"""A local stand-in for the competitions' gateways, where their packages are absent.
+
+`StandIn` has the names of all three packages and follows their rules as they were found out by
+running them: the types that arrive, what is refused, what passes although wrong, the time limits.
+It ends with a `Verdict`. Does not reproduce gRPC: `predict` runs in a thread of this process.
+"""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aimo_submit.competition import EDITIONS
+from aimo_submit.errors import UserError
+from aimo_submit.kaggle.runtime.time_limits import ANSWER_S
+
+TOO_LARGE = 1 << 63
+
+
+@dataclass(slots=True)
+class Verdict:
+    """How a run went. `rows` is what stands in submission.parquet; 0: none was written."""
+
+    problems: int
+    rows: int = 0
+    faults: list[str] = field(default_factory=list)  # any of these means: no submission
+    wrong: list[str] = field(default_factory=list)  # accepted, and no answer of the edition
+    late: list[str] = field(default_factory=list)  # ids
+    seconds: list[float] = field(default_factory=list)  # of each answer
+
+    @property
+    def valid(self) -> bool:
+        """Whether Kaggle would score the file, every answer in it being one of the edition."""
+        return self.rows == self.problems and not (self.faults or self.wrong or self.late)
+
+
+class Refused(Exception):
+    """The gateway ends the run without a submission."""
+
+
+class StandIn:
+    """The package of each edition: `make_env`, `AIMO2InferenceServer`, `AIMO3InferenceServer`.
+
+    Problems come from the csv in its types, for AIMO-2 in random order. `speed` divides the
+    limits of time. `report` is told the verdict when a run has ended.
+    """
+
+    def __init__(
+        self,
+        edition: str,
+        csv: Path,
+        folder: Path,
+        *,
+        speed: float = 1.0,
+        seed: int = 0,
+        report: Callable[[Verdict], None] = lambda verdict: None,
+    ) -> None:
+        if edition not in ("aimo-1", "aimo-2", "aimo-3"):
+            raise UserError(f"{edition} has no gateway: take aimo-1, aimo-2 or aimo-3")
+        self.edition, self.csv = EDITIONS[edition], csv
+        self._folder, self._seed, self.report = folder, seed, report
+        self._answer_s = ANSWER_S.get(edition, float("inf")) / speed
+        self._run_s = self.edition.hours * 3600 / speed
+        self.verdict = Verdict(0)
+
+    def make_env(self) -> Env:
+        """The environment of AIMO-1."""
+        return Env(self)
+
+    def AIMO2InferenceServer(self, predict: Callable[..., Any]) -> Server:  # noqa: N802
+        """The server of AIMO-2."""
+        return Server(self, predict)
+
+    def AIMO3InferenceServer(self, predict: Callable[..., Any]) -> Server:  # noqa: N802
+        """The server of AIMO-3, which takes plain functions only."""
+        if not hasattr(predict, "__code__") or hasattr(predict, "__self__"):
+            raise ValueError("endpoint listeners must be plain functions")
+        return Server(self, predict)
+
+    def begin(self, csv: Path) -> list[Any]:
+        """The problems, each a polars frame of one row, in the order in which they come."""
+        import polars as pl
+
+        rows = list(pl.read_csv(csv).iter_slices(1))
+        if self.edition.name == "aimo-2":
+            random.Random(self._seed).shuffle(rows)
+        self.verdict = Verdict(len(rows))
+        return rows
+
+    def time(self, id: object, seconds: float) -> None:
+        """Takes down an answer's seconds; ends the run where a limit was passed."""
+        verdict = self.verdict
+        limit_s = self._answer_s if verdict.seconds else float("inf")
+        verdict.seconds.append(seconds)
+        if seconds > limit_s or sum(verdict.seconds) > self._run_s:
+            verdict.late.append(str(id))
+            raise Refused(f"{id}: no answer within the limit")
+
+    @property
+    def patience_s(self) -> float:
+        """How long the next answer is waited for."""
+        left_s = self._run_s - sum(self.verdict.seconds)
+        return min(left_s, self._answer_s) if self.verdict.seconds else left_s
+
+    def remark(self, id: object, answer: object) -> None:
+        """Takes down an answer that passes although it is none."""
+        highest = self.edition.highest or 0
+        if not is_whole(answer) or not 0 <= int(str(answer)) <= highest:
+            self.verdict.wrong.append(f"{id}: {answer!r} is none of {self.edition.answers}")
+
+    def write(self, rows: Sequence[tuple[object, object]]) -> None:
+        """Leaves submission.parquet, unless the answers cannot stand in one column."""
+        import polars as pl
+
+        try:
+            columns = {"id": [id for id, _ in rows], "answer": [answer for _, answer in rows]}
+            pl.DataFrame(columns).write_parquet(self._folder / "submission.parquet")
+        except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
+            raise Refused(f"the file cannot be written: {error}") from error
+        self.verdict.rows = len(rows)
+
+
+class Server:
+    """An inference server of AIMO-2 or AIMO-3, with the gateway in the same process."""
+
+    def __init__(self, stand_in: StandIn, predict: Callable[..., Any]) -> None:
+        self._stand_in, self._predict = stand_in, predict
+        self._calls: queue.SimpleQueue[tuple[Sequence[Any], Future[Any]] | None]
+        self._calls = queue.SimpleQueue()
+
+    def serve(self) -> None:
+        """Runs the gateway on the stand-in's own problems, as the competition rerun would."""
+        self.run_local_gateway((str(self._stand_in.csv),))
+
+    def run_local_gateway(self, data_paths: Sequence[str]) -> None:
+        """Runs the gateway on a csv; `verdict` says how it went."""
+        threading.Thread(target=self._answer, daemon=True, name="stand-in").start()
+        rows, answers = self._stand_in.begin(Path(data_paths[0])), []
+        kinds: set[str] = set()
+        try:
+            for row in rows:
+                id = row.item(0, 0)
+                frame = self._call(id, row.get_columns())
+                kinds.add(_kind(frame))
+                answers.append(self._entry(id, frame))
+            if len(kinds) > 1 or "scalar" in kinds:
+                raise Refused(f"answers of the kinds {', '.join(kinds)} do not make one file")
+            self._stand_in.write(answers)
+        except Refused as refusal:
+            self._stand_in.verdict.faults.append(str(refusal))
+        self._calls.put(None)
+        self._stand_in.report(self._stand_in.verdict)
+
+    def _call(self, id: object, columns: Sequence[Any]) -> Any:
+        """What predict returns; it gets no longer than the limit, and must not raise."""
+        answer: Future[Any] = Future()
+        start = time.monotonic()
+        self._calls.put((columns, answer))
+        wait([answer], min(self._stand_in.patience_s, threading.TIMEOUT_MAX) + 0.05)
+        self._stand_in.time(id, time.monotonic() - start)
+        error = answer.exception(0)
+        if error:
+            raise Refused(f"{id}: predict raised {type(error).__name__}: {error}")
+        return answer.result(0)
+
+    def _answer(self) -> None:
+        """Calls predict in one thread, as a server does: there may be no memory for another."""
+        while call := self._calls.get():
+            columns, answer = call
+            try:
+                answer.set_result(self._predict(*columns))
+            except BaseException as error:  # reported as the gateway does: it is the user's own
+                answer.set_exception(error)
+
+    def _entry(self, id: object, frame: Any) -> tuple[object, object]:
+        if _kind(frame) == "scalar":
+            return id, frame
+        columns = list(frame.columns)
+        if len(frame) != 1 or columns != ["id", "answer"]:
+            raise Refused(f"{id}: {len(frame)} rows of {columns}, not one of id and answer")
+        given, answer = frame["id"].to_list()[0], frame["answer"].to_list()[0]
+        if given != id or type(given) is not type(id):
+            self._wrong_id(id, given)
+        if isinstance(answer, int) and abs(answer) >= TOO_LARGE:
+            raise Refused(f"{id}: {answer} has more than 64 bits")
+        self._stand_in.remark(id, answer)
+        return id, answer
+
+    def _wrong_id(self, id: object, given: object) -> None:
+        if self._stand_in.edition.name == "aimo-2":
+            raise Refused(f"{id}: answered as {given!r}")
+        self._stand_in.verdict.wrong.append(f"{id}: answered as {given!r}, overwritten")
+
+
+class Env:
+    """The environment of AIMO-1: pandas frames of one row, each answered before the next."""
+
+    def __init__(self, stand_in: StandIn) -> None:
+        self._stand_in = stand_in
+        self._answers: list[tuple[object, object]] = []
+        self._due: object = None
+        self._waiting = self._used = False
+        self._asked = 0.0
+
+    def iter_test(self) -> Iterator[tuple[Any, Any]]:
+        """Problem and sample submission, one at a time, once."""
+        import pandas as pd
+
+        if self._used:
+            raise RuntimeError("iter_test() can be called once only")
+        self._used = True
+        for row in self._stand_in.begin(self._stand_in.csv):
+            if self._waiting:
+                raise RuntimeError("call predict() before the next problem")
+            self._due, self._waiting = row.item(0, 0), True
+            self._asked = time.monotonic()
+            test = pd.DataFrame(row.select("id", "problem").to_dict(as_series=False))
+            yield test, pd.DataFrame({"id": [self._due], "answer": [0]})
+        self._finish()
+
+    def predict(self, submission: Any) -> None:
+        """Takes the answer to the last problem."""
+        if not self._waiting:
+            raise RuntimeError("there is no problem to be answered")
+        if _kind(submission) != "pandas" or len(submission) != 1:
+            raise TypeError("predict() takes the sample submission with its answer filled in")
+        self._waiting = False
+        id, answer = submission["id"].to_list()[0], submission["answer"].to_list()[0]
+        try:
+            self._stand_in.time(self._due, time.monotonic() - self._asked)
+        except Refused as refusal:
+            self._stand_in.verdict.faults.append(str(refusal))
+        if id != self._due:
+            self._stand_in.verdict.faults.append(f"{self._due}: answered as {id!r}")
+        self._stand_in.remark(id, answer)
+        self._answers.append((self._due, answer))
+
+    def _finish(self) -> None:
+        verdict = self._stand_in.verdict
+        try:
+            if not verdict.faults and not self._waiting:
+                self._stand_in.write(self._answers)
+        except Refused as refusal:
+            verdict.faults.append(str(refusal))
+        self._stand_in.report(verdict)
+
+
+def is_whole(answer: object) -> bool:
+    """Whether the answer is an integer, and neither a float nor a string that looks like one."""
+    return isinstance(answer, int) and not isinstance(answer, bool)
+
+
+def _kind(frame: Any) -> str:
+    """polars, pandas or scalar; whatever else is refused at once."""
+    package = type(frame).__module__.split(".")[0]
+    if package in ("polars", "pandas") and type(frame).__name__ == "DataFrame":
+        return package
+    if isinstance(frame, int | str):
+        return "scalar"
+    raise Refused(f"predict returned a {type(frame).__name__}, not a frame")

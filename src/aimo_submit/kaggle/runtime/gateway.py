@@ -1,0 +1,79 @@
+"""How each edition of the competition calls the kit: three thin adapters around `predict`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from aimo_submit.errors import UserError
+from aimo_submit.kaggle.runtime.predictor import Predictor, plain
+
+
+def serve(predictor: Predictor, csv: Path, package: Any = None) -> None:
+    """Answers all problems of the edition's gateway; at home, those of the csv.
+
+    `package` stands in for the competition's own, as `stand_in.py` does.
+    """
+    SERVE[predictor.edition.name](predictor, csv, package)
+
+
+def _serve_aimo_1(predictor: Predictor, csv: Path, package: Any) -> None:
+    env = (package or _package("aimo")).make_env()
+    for test, submission in env.iter_test():
+        submission["answer"] = predictor.predict(_cell(test, "id"), _cell(test, "problem"))
+        env.predict(submission)
+
+
+def _serve_aimo_2(predictor: Predictor, csv: Path, package: Any) -> None:
+    package = package or _package("kaggle_evaluation.aimo_2_inference_server")
+    _run(package.AIMO2InferenceServer(predict_function(predictor)), csv)
+
+
+def _serve_aimo_3(predictor: Predictor, csv: Path, package: Any) -> None:
+    package = package or _package("kaggle_evaluation.aimo_3_inference_server")
+    _run(package.AIMO3InferenceServer(predict_function(predictor)), csv)
+
+
+SERVE = {"aimo-1": _serve_aimo_1, "aimo-2": _serve_aimo_2, "aimo-3": _serve_aimo_3}
+
+
+def _run(server: Any, csv: Path) -> None:
+    if os.environ.get("KAGGLE_IS_COMPETITION_RERUN"):
+        server.serve()
+    else:
+        server.run_local_gateway((str(csv),))
+
+
+def predict_function(predictor: Predictor) -> Callable[..., Any]:
+    """`predict` as AIMO-2 and AIMO-3 want it: a plain function named so, giving polars frames."""
+    import polars as pl
+
+    def predict(id: Any, problem: Any = None, answer: Any = None) -> Any:
+        if isinstance(id, pl.DataFrame):  # a row in one piece, as a version of AIMO-3's has it
+            id, problem = _cell(id, "id"), _cell(id, "problem")
+        number = predictor.predict(id, problem)
+        try:
+            ids = id if isinstance(id, pl.Series) else pl.Series([id])
+            return pl.DataFrame({"id": ids, "answer": [number]})
+        except BaseException:  # the border of a Kaggle call: an id of no kind known to polars
+            return pl.DataFrame({"id": [plain(id)], "answer": [number]})
+
+    return predict
+
+
+def _cell(frame: Any, column: str) -> Any:
+    """A column of the frame; nothing where there is none, which `predict` can answer, too."""
+    return frame[column] if column in frame else None
+
+
+def _package(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UserError(
+            f"{name} cannot be imported ({error}): add the competition to the notebook's inputs "
+            "and its folder to sys.path, or rehearse with the bundled stand-in"
+        ) from error

@@ -1,0 +1,123 @@
+"""What is mounted: models, wheels, problems, the competition's package.
+
+Kaggle moved its mounts in 2026 (`models/<owner>/...`, `competitions/<slug>/`, ...) and kept the old
+ones for older notebooks, so everything is searched for below one root. The search is bounded: a
+data set of 10^5 images beside the model costs a second, not the run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from aimo_submit.cards import Card
+from aimo_submit.competition import edition_of
+
+ROOT = "AIMO_SUBMIT_INPUT"  # names another root, for a rehearsal
+DEPTH = 8  # models/<owner>/<model>/<framework>/<variation>/<version>/, and two more
+FOLDERS = 5000  # looked into at most, the nearest first
+SUBFOLDERS = 200  # of one folder
+ENTRIES = 5000  # of one folder; those in _NAMED are found among any number
+_MODEL = frozenset({"config.json", "tokenizer.json"})
+_NAMED = (*_MODEL, "test.csv", "aimo", "kaggle_evaluation")
+_PACKAGES = {
+    "aimo-1": ("aimo", "__init__.py"),
+    "aimo-2": ("kaggle_evaluation", "aimo_2_inference_server.py"),
+    "aimo-3": ("kaggle_evaluation", "aimo_3_inference_server.py"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Mounts:
+    """The folders below a root, the nearest first, each with the names of what it holds.
+
+    What is asked for comes as a list, the best first; equally good ones by depth and name.
+    """
+
+    root: Path
+    folders: Mapping[Path, frozenset[str]]
+
+    def models(self, card: Card | None) -> list[Path]:
+        """The folders with a model, those first whose path has most in common with the card."""
+        found = [path for path, names in self.folders.items() if _MODEL <= names]
+        names, places = _words(card) if card else (set(), set())
+
+        def likeness(path: Path) -> tuple[int, int]:
+            parts = self._parts(path)
+            return len(names.intersection(parts)), len(places.intersection(parts))
+
+        return sorted(found, key=likeness, reverse=True)
+
+    def wheels(self, package: str) -> list[Path]:
+        """The folders with wheels, those first that have one of the package."""
+
+        def foreign(folder: Path) -> bool:
+            return not any(n.startswith(f"{package}-") for n in self.folders[folder])
+
+        found = [p for p, names in self.folders.items() if any(n.endswith(".whl") for n in names)]
+        return sorted(found, key=foreign)
+
+    def problems(self, edition: str) -> list[Path]:
+        """The test.csv files, those of the edition's competition first."""
+        found = [path for path, names in self.folders.items() if "test.csv" in names]
+        own = [path for path in found if self._is_of(path, edition)]
+        return [path / "test.csv" for path in (*own, *(p for p in found if p not in own))]
+
+    def packages(self, edition: str) -> list[Path]:
+        """The folders that make the competition's package importable, its own data's first."""
+        name, file = _PACKAGES.get(edition, ("", ""))
+        found = [path for path, names in self.folders.items() if path.name == name]
+        own = [path.parent for path in found if file in self.folders[path]]
+        return sorted(own, key=lambda path: not self._is_of(path, edition))
+
+    def editions(self) -> list[str]:
+        """The editions whose packages are mounted."""
+        return [edition for edition in _PACKAGES if self.packages(edition)]
+
+    def _is_of(self, path: Path, edition: str) -> bool:
+        return any(edition_of(part).name == edition for part in self._parts(path))
+
+    def _parts(self, path: Path) -> list[str]:
+        return [part.lower() for part in path.relative_to(self.root).parts]
+
+
+def input_root() -> Path:
+    """The folder below which Kaggle, or a rehearsal, mounts the inputs."""
+    return Path(os.environ.get(ROOT) or "/kaggle/input")
+
+
+def survey(root: Path) -> Mounts:
+    """What lies below the root, as far as the bounds go; nothing where there is no root."""
+    folders: dict[Path, frozenset[str]] = {}
+    todo = deque([(root, 0)])
+    while todo and len(folders) < FOLDERS:
+        path, depth = todo.popleft()
+        folders[path], below = _look(path)
+        if depth < DEPTH and not _MODEL <= folders[path]:
+            todo.extend((path / name, depth + 1) for name in below)
+    return Mounts(root, folders)
+
+
+def _look(folder: Path) -> tuple[frozenset[str], list[str]]:
+    """The names in a folder, and of those the folders that are to be looked into."""
+    names, below = set(), []
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in islice(entries, ENTRIES):
+            names.add(entry.name)
+            if not entry.name.startswith(".") and entry.is_dir():
+                below.append(entry.name)
+    if len(names) == ENTRIES:
+        names.update(name for name in _NAMED if (folder / name).exists())
+    return frozenset(names), sorted(below)[:SUBFOLDERS]
+
+
+def _words(card: Card) -> tuple[set[str], set[str]]:
+    """What the path of the card's model may hold: its names, and other parts of its source."""
+    kaggle = (card.source.kaggle or "").lower().split("/")
+    hub = (card.source.hub or "").lower().split("/")
+    return {card.name.lower(), hub[-1], *kaggle[1:2]} - {""}, set(kaggle) - {""}

@@ -1,0 +1,282 @@
+"""`Predictor.predict`: from any problem to an answer, in time; nothing escapes from it.
+
+An exception in `predict` ends a run without a submission, and so does an answer that is late. So
+the solver works in threads of its own, and the call only waits: at the limit it takes what the
+votes say so far, or the edition's fallback. Does not protect against a process that is killed or
+an interpreter whose lock is never released.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aimo_submit.budget import CAP, Pace
+from aimo_submit.competition import EDITIONS, Edition
+from aimo_submit.config import Config
+from aimo_submit.errors import UserError
+from aimo_submit.kaggle.runtime.recorder import Recorder, row_of
+from aimo_submit.kaggle.runtime.threads import background, process_age_s
+from aimo_submit.kaggle.runtime.time_limits import ANSWER_S, GRACE_S, limited
+from aimo_submit.records import Problem, Solution, Status, Trace
+from aimo_submit.solve import conclude
+from aimo_submit.solver import CLOSE_S, Solver
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+Watch = Callable[[Problem, Trace], None]
+# Makes the solver, not yet entered, for what is left of the run; called again when one is lost.
+Start = Callable[[Config, Watch], Solver]
+
+LOAD_S = 900.0  # what the problem that waits for the model may wait
+LOAD_SHARE = 0.4  # of a run that is short, a rehearsal
+PING_S = 2.0  # within which a solver's event loop has to respond
+STRIKES = 2  # problems in a row after which an event loop that does not respond is given up
+TRIES = 3  # in a row, to make a solver
+AGAIN = 0.5  # of a problem's limit: if its samples broke off sooner, they begin once more
+REASON = 300  # characters of an error that are kept
+
+
+class Predictor:
+    """Any problem to a plain int in the edition's range, in time. The model loads meanwhile.
+
+    The time of the run, `total_time_s`, counts from the start of the process. Problems come one
+    at a time. `folder` is where traces and a summary are written.
+    """
+
+    def __init__(
+        self,
+        start: Start,
+        config: Config,
+        folder: Path = Path("runs"),
+        *,
+        load_s: float | None = None,
+        grace_s: float = GRACE_S,
+    ) -> None:
+        self.edition = EDITIONS[config.edition]
+        self._start, self._config = start, limited(config, self.edition)
+        total_s = self._config.total_time_s or 0.0
+        self._load_s = min(LOAD_S, LOAD_SHARE * total_s) if load_s is None else load_s
+        self._grace_s = grace_s
+        self._due = time.monotonic() + total_s - process_age_s(total_s / 4)
+        self._recorder = Recorder(folder, dataclasses.asdict(config))
+        self._case = Case(Problem("", ""))
+        self._done = self._tries = self._strikes = 0
+        self._given = self._config
+        self._begun = 0.0
+        self._solver: Solver | None = None  # the one being loaded, or in use
+        self._making: Future[Solver] | None = None
+        self._begin()
+
+    def predict(self, id: object, text: object) -> int:
+        """The problem's answer. Takes whatever it is handed, and never raises."""
+        answer: object = None
+        try:
+            answer = self._answer(Problem(plain(id), plain(text)))
+        except BaseException as error:  # the border of a Kaggle call: an escape ends the run
+            with suppress(BaseException):
+                log.error("predict: %s: %s", type(error).__name__, error)
+        return admitted(self.edition, answer)
+
+    def __enter__(self) -> Predictor:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the solver, and writes what is outstanding."""
+        making, self._making = self._making, None
+        if making:
+            closing = background(lambda: making.result().close())  # also if it is still to come
+            wait([closing], 2 * CLOSE_S if making.done() else 0)
+        self._recorder.close()
+
+    def _answer(self, problem: Problem) -> int:
+        self._case = case = Case(problem)
+        try:
+            self._solve(case)
+        except BaseException as error:  # likewise, with the votes so far
+            case.reason = f"{type(error).__name__}: {error}"[:REASON]
+        solution = case.solution or best_so_far(self._config, case)
+        self._done += 1
+        answer = solution.answer = admitted(self.edition, solution.answer)
+        with suppress(BaseException):  # the answer stands, whether it can be told or not
+            self._record(case, solution)
+        return answer
+
+    def _solve(self, case: Case) -> None:
+        if not case.problem.text.strip():
+            raise UserError("the problem is empty")
+        if self._left_s <= 0:
+            raise TimeoutError("the time of the run is up")
+        solver = self._loaded()
+        self._ask(solver, case)
+        if broke_off(case.solution) and case.age_s < AGAIN * self._limit_s:
+            self._ask(solver, case)  # an engine that died has been started anew
+
+    def _ask(self, solver: Solver, case: Case) -> None:
+        """Has the solver solve the problem; one that does not end is replaced."""
+        paces = len(solver.paces)
+        work = background(lambda: solver.solve(case.problem))
+        try:
+            case.solution = self._attend(work, self._limit_s)
+        finally:
+            case.pace = solver.paces[-1] if len(solver.paces) > paces else None
+            self._examine(solver, hung=not work.done())
+
+    def _record(self, case: Case, solution: Solution) -> None:
+        given_s = case.pace.given_s if case.pace else None
+        stopped = str(case.pace.stopped) if case.pace else "the solver did not end it"
+        row = row_of(solution, given_s, case.age_s, stopped)
+        self._recorder.record(solution, row)
+        line = f"{self._done}. {row.problem}: {row.answer}, {row.used_s} s, {row.reason}"
+        print(line, flush=True)
+
+    # The solver's life
+
+    def _begin(self, after: Future[None] | None = None) -> None:
+        """Starts the making of a solver for what is left of the run, after the end of another."""
+        if self._tries == TRIES:
+            raise UserError(f"no solver could be made in {TRIES} tries; see the log before this")
+        self._tries += 1
+        self._begun, self._strikes, self._solver = time.monotonic(), 0, None
+        self._given = given = dataclasses.replace(
+            self._config, total_time_s=max(1.0, self._left_s), problems=self._problems_left
+        )
+        self._making = background(lambda: self._make(given, after))
+
+    def _make(self, given: Config, after: Future[None] | None) -> Solver:
+        if after:
+            wait([after], CLOSE_S)  # two models do not fit a GPU
+        self._solver = solver = self._start(given, self._watch)
+        return solver.load()
+
+    def _loaded(self) -> Solver:
+        """The solver, once it is loaded; one that could not be made is tried once more."""
+        making = self._making
+        if making is None or making.cancelled() or (making.done() and making.exception()):
+            self._begin()
+        assert self._making
+        try:
+            solver = self._attend(self._making, self._wait_s)
+        except TimeoutError:
+            if self._solver:
+                self._examine(self._solver, hung=False)
+            raise
+        self._tries = 0
+        return solver
+
+    def _attend(self, work: Future[T], limit_s: float) -> T:
+        """What the work returns within the limit."""
+        wait([work], limit_s)
+        return work.result(0)
+
+    def _examine(self, solver: Solver, *, hung: bool) -> None:
+        """Replaces a solver that is lost, at once, so that the next one loads meanwhile."""
+        self._strikes = 0 if solver.responds(PING_S) else self._strikes + 1
+        if hung or self._strikes == STRIKES:
+            log.error("the solver is lost; it is made anew")
+            closing = background(solver.close)
+            self._making = None
+            self._begin(None if self._strikes else closing)  # a blocked one cannot be waited for
+
+    def _watch(self, problem: Problem, trace: Trace) -> None:
+        case = self._case
+        if problem is case.problem:  # a solver that was given up may still be at an earlier one
+            case.traces[trace.sample] = trace
+
+    # Time
+
+    @property
+    def _left_s(self) -> float:
+        return self._due - time.monotonic()
+
+    @property
+    def _problems_left(self) -> int:
+        return max(1, (self._config.problems or self.edition.problems) - self._done)
+
+    @property
+    def _wait_s(self) -> float:
+        """How long this problem may wait for a model: for a hung one, no more than its share."""
+        load_s = self._load_s - (time.monotonic() - self._begun)
+        return min(max(load_s, self._left_s / self._problems_left), self._answer_left_s)
+
+    @property
+    def _limit_s(self) -> float:
+        """What the solver's budget can have given at most, and its grace."""
+        given = self._given
+        share_s = (given.total_time_s or math.inf) / (given.problems or 1)
+        longest_s = min(CAP * share_s, given.problem_timeout_s or math.inf)
+        return min(longest_s, max(0.0, self._answer_left_s)) + self._grace_s
+
+    @property
+    def _answer_left_s(self) -> float:
+        """What is left for this answer; what it waited for a model counts, save for the first."""
+        if self.edition.name not in ANSWER_S or not self._done:
+            return self._left_s
+        answer_s = self._config.problem_timeout_s or math.inf
+        return min(self._left_s, answer_s - self._case.age_s)
+
+
+class Case:
+    """One problem under way: what is known of it at any moment."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.traces: dict[int, Trace] = {}
+        self.solution: Solution | None = None
+        self.pace: Pace | None = None
+        self.reason = ""
+        self._began = time.monotonic()
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the problem came."""
+        return time.monotonic() - self._began
+
+
+def broke_off(solution: Solution | None) -> bool:
+    """Whether every sample failed: one that comes to its end would come to the same again."""
+    broken = (Status.ACTIVE, Status.FAILED)
+    traces = solution.traces if solution else []
+    return bool(traces) and all(trace.status in broken for trace in traces)
+
+
+def best_so_far(config: Config, case: Case) -> Solution:
+    """What the votes say of a problem that its solver did not end, or the fallback."""
+    traces = list(case.traces.values())
+    try:
+        solution = conclude(config, case.problem, traces, case.age_s)
+    except Exception:  # out of memory, perhaps: then even counting may fail
+        fallback = EDITIONS[config.edition].fallback
+        solution = Solution(case.problem, fallback, [], [], config.seed, case.age_s, "fallback")
+    solution.reason += f" ({case.reason})"
+    return solution
+
+
+def admitted(edition: Edition, answer: object) -> int:
+    """The answer as a plain int in the edition's range and in 64 bits, else the fallback."""
+    if not isinstance(answer, int):
+        return edition.fallback
+    value = edition.admit(int(answer))
+    return edition.fallback if value is None or abs(value) >= 1 << 63 else value
+
+
+def plain(value: Any) -> str:
+    """The text in whatever a gateway hands over: a series of one, a string, nothing."""
+    if hasattr(value, "to_list"):
+        value = value.to_list()
+    if isinstance(value, list | tuple):
+        value = value[0] if value else None
+    if value is None or value != value:  # pandas has NaN where a cell is empty
+        return ""
+    return str(value).encode(errors="replace").decode()  # no half of a surrogate pair

@@ -1,0 +1,118 @@
+"""The plots of a report that need a profile: hours on the machine that is planned for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aimo_submit.report import plots
+from aimo_submit.report.panels import Panel
+from aimo_submit.report.plots import Curve
+from aimo_submit.tune import vote_rules
+from aimo_submit.tune.forecast import GAP_S, Games, Setting, Study
+from aimo_submit.tune.profile import Profile
+from aimo_submit.tune.simulation import Clock, Played
+
+EPS = (0.0, 0.003, 0.02, 0.05, 0.15)  # thresholds at which early stopping is shown
+SETS, ORDERS = 10, 8  # sets of problems played under the budget, each in so many orders
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Whole runs under the budget: sets x orders (x problems)."""
+
+    hours: Floats  # after each problem
+    right: Floats  # problems
+
+    @property
+    def over_orders(self) -> float:
+        """The standard deviation of the problems right from one order of a set to another."""
+        return float(np.sqrt(self.right.var(axis=1, ddof=1).mean()))
+
+
+def played(study: Study, setting: Setting) -> Runs:
+    """Random sets in random orders, with the same samples in each order of a set."""
+    games, hours, right = Games(study, setting), [], []
+    for chosen in _orders(study):
+        clock = Clock()
+        found = games.run(chosen, study.budget(setting, clock), clock)
+        hours.append(_hours(found, study.profile.load_s))
+        right.append(float(sum(p.answer == 0 for p in found)))
+    shape = SETS, ORDERS
+    return Runs(np.reshape(hours, (*shape, -1)), np.reshape(right, shape))
+
+
+def of_fan(study: Study, setting: Setting, runs: Runs, usable_s: float) -> Panel:
+    """The time used problem by problem."""
+    hours = runs.hours.reshape(-1, runs.hours.shape[-1])
+    return Panel(
+        "time",
+        f"{len(hours)} runs of {study.problems} random problems in random orders, N = "
+        f"{setting.samples}, M = {setting.rounds}, under the budget, on {_name(study.profile)}.",
+        partial(plots.time_fan, hours, study.limit_s / 3600, usable_s / 3600),
+    )
+
+
+def of_flips(study: Study, samples: int, depth: int) -> Panel:
+    """What stopping early changes, for several thresholds; paired, on the same draws."""
+    plain = vote_rules.scores(study.pool, study.draws, samples, depth)
+    plain_s = study.replayed(samples).seconds[:, depth - 1].sum()
+    stopped = [study.replayed(samples, eps) for eps in EPS]
+    gains = [found.score[:, depth - 1] - plain for found in stopped]
+    saved = [1 - found.seconds[:, depth - 1].sum() / plain_s for found in stopped]
+    return Panel(
+        "flips",
+        f"Votes of N = {samples} ended when the leader is so sure to stay first, half of the "
+        f"samples at once; time saved against all {samples} at once to their end, on "
+        f"{_name(study.profile)}.",
+        partial(
+            plots.flips,
+            ["none" if eps == 0 else f"{eps:g}" for eps in EPS],
+            np.array([-gain.clip(max=0).mean() for gain in gains]),
+            np.array([gain.clip(min=0).mean() for gain in gains]),
+            np.array(saved),
+        ),
+    )
+
+
+def of_throughput(profile: Profile) -> Panel:
+    """Tokens a second over the sequences running."""
+    running, step_s = (np.array(column, float) for column in zip(*profile.steps, strict=True))
+    pacing = profile.pacing
+    x = np.geomspace(running[0], running[-1], 100)
+    y = x / (pacing.s0 + pacing.s1 * x)
+    words = f"fit: {1e3 * pacing.s0:.3g} + {1e3 * pacing.s1:.3g} x running ms a step"
+    fit = Curve(words, x, y, y, y)
+    points = "estimated from data sheets" if profile.estimated else f"measured {profile.date}"
+    return Panel(
+        "throughput",
+        f"{profile.model} on {_name(profile)}; the KV cache holds {profile.kv_tokens:,} tokens.",
+        partial(plots.throughput, running, running / step_s, fit, points),
+    )
+
+
+def _orders(study: Study) -> Iterator[Sequence[int]]:
+    """Rows of the study's draws: each set in all its orders, set by set."""
+    rng = np.random.default_rng(0)
+    size = len(study.pool.problems)
+    each = len(study.draws.problem) // size
+    for _ in range(SETS):
+        chosen = rng.choice(size, study.problems, replace=size < study.problems)
+        rows = chosen * each + rng.integers(each, size=study.problems)
+        for _ in range(ORDERS):
+            yield rng.permutation(rows).tolist()
+
+
+def _hours(found: Sequence[Played], load_s: float) -> Floats:
+    spent = np.cumsum([played.effort.seconds + GAP_S for played in found]) + load_s - GAP_S
+    return np.asarray(spent / 3600)
+
+
+def _name(profile: Profile) -> str:
+    return f"{profile.machine} (estimated)" if profile.estimated else profile.machine

@@ -1,0 +1,155 @@
+"""The fork server: loads the libraries once, then forks a warden for every seat asked for.
+
+Executed, never forked from the kit, so it inherits no secret; single-threaded, so it may fork.
+The control socket carries the numbers of seats: with a descriptor, fork a warden that serves it,
+in the place of an earlier one; without, end the warden.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from aimo_submit.sandbox import leases, protocol
+from aimo_submit.sandbox.linux import landlock, layers, libc, namespaces, processes
+from aimo_submit.sandbox.linux.files import remove_tree
+from aimo_submit.sandbox.protocol import Limits
+from aimo_submit.sandbox.server.jail import Plan, home_prefix
+from aimo_submit.sandbox.server.warden import Warden
+
+PRELOADED = ("math", "numpy", "sympy", "scipy.optimize", "scipy.special", "networkx")
+TICK_MS = 1000  # how often it looks for wardens that died by themselves
+GOODBYE_S = 3.0
+
+
+def main() -> None:
+    """Serves until the kit closes the control socket or ends."""
+    control_fd, root, options = sys.argv[1:]
+    control = socket.socket(fileno=int(control_fd))
+    processes.subreaper()
+    processes.step_ahead()
+    preload()
+    plan = prepare(Path(root), **json.loads(options))
+    Zygote(control, plan).serve()
+
+
+def preload() -> None:
+    """Imports and warms the libraries, and freezes them so that forks share their memory."""
+    for name in PRELOADED:
+        try:
+            importlib.import_module(name)
+        except ImportError:  # the block that needs it will say so
+            continue
+    if sympy := sys.modules.get("sympy"):
+        x = sympy.Symbol("x")
+        sympy.solve(x**2 - 3 * x + 2, x)
+        sympy.factorint(2**31 - 2)
+        sympy.simplify(sympy.sin(x) ** 2 + sympy.cos(x) ** 2)
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    libc.collapse_memory()
+
+
+def prepare(
+    root: Path, limits: dict[str, Any], first_uid: int | None, without: Collection[str]
+) -> Plan:
+    """What every warden needs to know; what earlier sandboxes left behind is gone."""
+    leases.collect_folders()
+    if first_uid is not None:
+        leases.collect_processes(first_uid)
+    elif os.geteuid() == 0:  # other sandboxes have all the users there are
+        without = {*without, "uid"}
+    found = layers.detect(first_uid or 0, without)
+    readable, listable = landlock.interpreter_paths()
+    if found.namespaces:
+        namespaces.leave_network(user=found.user_namespace)
+    return Plan(root, Limits(**limits), found, readable, listable)
+
+
+class Zygote:
+    """Keeps the wardens: forks them, reaps them, ends what a dead one left behind."""
+
+    def __init__(self, control: socket.socket, plan: Plan) -> None:
+        self.control, self.plan = control, plan
+        self.wardens: dict[int, int] = {}  # by seat
+
+    def serve(self) -> None:
+        """Returns when the control socket is closed; nothing is left then."""
+        poll = select.poll()
+        poll.register(self.control, select.POLLIN)
+        while not poll.poll(TICK_MS) or self._answer():
+            self._sweep()
+        self._end()
+
+    def _answer(self) -> bool:
+        data, fds, _, _ = socket.recv_fds(self.control, protocol.SEAT.size, 1)
+        if not data:
+            return False
+        number = protocol.SEAT.unpack(data)[0]
+        if number in self.wardens:
+            processes.send(self.wardens.pop(number), signal.SIGKILL)
+            self._sweep()  # before the seat's user runs anything new
+        self._clean(number)
+        for fd in fds:
+            self._fork_warden(number, socket.socket(fileno=fd))
+        return True
+
+    def _clean(self, number: int) -> None:
+        """Removes the folders of a seat whose warden is gone."""
+        for home in self.plan.root.glob(home_prefix(number) + "*"):
+            with suppress(OSError):
+                remove_tree(home)
+
+    def _sweep(self) -> None:
+        gone = processes.end_descendants(spare=self.wardens.values())
+        self.wardens = {seat: pid for seat, pid in self.wardens.items() if pid not in gone}
+
+    def _fork_warden(self, number: int, seat: socket.socket) -> None:
+        told, tell = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            self._be_warden(number, seat, tell)
+        os.close(tell)
+        seat.close()
+        if self.plan.layers.namespaces:
+            os.waitpid(pid, 0)
+        pid = int(os.read(told, 32) or 0)
+        os.close(told)
+        if pid:
+            self.wardens[number] = pid
+
+    def _be_warden(self, number: int, seat: socket.socket, tell: int) -> None:
+        try:
+            self.control.close()
+            if self.plan.layers.namespaces:
+                namespaces.own_processes()
+                if os.fork():
+                    os._exit(0)
+            os.write(tell, os.readlink("/proc/self").encode())  # noqa: PTH115
+            os.close(tell)
+            Warden(seat, number, self.plan).serve()
+        except BaseException:  # the process ends here: all that is left to do is to say why
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+
+    def _end(self) -> None:
+        until = time.monotonic() + GOODBYE_S
+        while processes.reap()[1] and time.monotonic() < until:
+            time.sleep(processes.PAUSE_S)  # the wardens' seats are closed: they clean up and end
+        processes.end_descendants()
+        with suppress(OSError):  # the kit, if it lives, is removing it as well
+            remove_tree(self.plan.root)

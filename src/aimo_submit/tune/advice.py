@@ -1,0 +1,148 @@
+"""A tuning in words and as settings: the reason, what is still unsure, the TOML to run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from aimo_submit.config import ENGINES, Config
+from aimo_submit.tune.choosing import ENOUGH
+from aimo_submit.tune.forecast import Outlook, Way, paired
+from aimo_submit.tune.tuner import Choice, Tuning
+
+SPARE = (1.5, 2.0)  # samples to record for each that votes
+KNOWN = 0.05  # half an interval of accuracy that calls for no more problems
+RECORDED = ("model", "edition", "temperature", "top_p", "max_new_tokens", "code_timeout_s",
+            "on_failure", "engine")  # settings of a pool that its samples depend on  # fmt: skip
+
+
+def reason(tuning: Tuning, choice: Choice) -> str:
+    """Why that was chosen, in two sentences."""
+    chosen, candidate, best = choice.recommended, choice.candidate, choice.best
+    low, high = chosen.interval
+    first = (
+        f"{chosen.setting} is right in {chosen.accuracy:.1%} ({low:.1%} to {high:.1%}) of such "
+        f"problems and ends {tuning.terms.problems} of them in {clock(chosen.time_q95_s)} of "
+        f"{clock(tuning.terms.limit_s)} in 95 of 100 runs."
+    )
+    gain, low, high = paired(candidate, best)
+    if candidate is best:
+        return f"{first} Nothing that fits the time is more accurate."
+    return (
+        f"{first} Of what fits, {candidate.setting} is the quickest that is surely within "
+        f"{points(ENOUGH, sign='')} of the best, {best.setting}, which is {points(gain)} ahead "
+        f"({points(low)} to {points(high)})."
+    )
+
+
+def warnings(tuning: Tuning, settings: Mapping[str, Any]) -> list[str]:
+    """What the pool or the profile leaves open, and what would tell."""
+    return [*_of_pool(tuning), *_of_profile(tuning, settings), *_of_choice(tuning)]
+
+
+def _of_pool(tuning: Tuning) -> Iterator[str]:
+    if tuning.left_out:
+        yield f"{tuning.left_out} problems with less than half of the samples were left out"
+    if tuning.profile is None:
+        yield (
+            "no time can be foreseen, so nothing is recommended: the pool holds no lengths, or "
+            "no --profile was given"
+        )
+    if tuning.lengths and tuning.lengths.interval[1] < 1:
+        yield (
+            f"wrong samples are {tuning.lengths.ratio:.2f} times as long as right ones: they "
+            "finish first, which early stopping favours; compare the ways to stop below"
+        )
+
+
+def _of_profile(tuning: Tuning, settings: Mapping[str, Any]) -> Iterator[str]:
+    profile = tuning.profile
+    if profile is None:
+        return
+    if profile.estimated:
+        yield (
+            f"the times of {profile.name} are an estimate from data sheets: record a profile on "
+            "that machine with aimo-submit profile"
+        )
+    if profile.model != settings.get("model"):
+        yield (
+            f"the pool holds samples of {settings.get('model')}, the profile is of "
+            f"{profile.model}: the times are right only if both are as quick"
+        )
+
+
+def _of_choice(tuning: Tuning) -> Iterator[str]:
+    choice = tuning.choice
+    if choice is None:
+        return
+    samples, rounds = choice.recommended.setting.samples, choice.recommended.setting.rounds
+    few, many = (math.ceil(spare * samples) for spare in SPARE)
+    if tuning.recorded < few:
+        yield (
+            f"N={samples} of {tuning.recorded} recorded samples: to know it as well as smaller N, "
+            f"record {few} to {many} samples a problem"
+        )
+    elif choice.same_problems > SPARE[0] * ENOUGH / 2:
+        needed = math.ceil(tuning.recorded * (2 * choice.same_problems / ENOUGH) ** 2)
+        yield (
+            f"other samples of the same problems would move accuracy by ±"
+            f"{points(choice.same_problems, sign='')}: about {needed} samples a problem would "
+            f"bring that to {points(ENOUGH / 2, sign='')}"
+        )
+    if samples == tuning.samples[-1]:
+        yield f"N={samples} is the most that was recorded: more samples may be better still"
+    if rounds == tuning.rounds[-1] and rounds > 1:
+        yield f"M={rounds} is as deep as was recorded: more rounds may be better still"
+    yield from _too_few_problems(tuning, choice)
+
+
+def _too_few_problems(tuning: Tuning, choice: Choice) -> Iterator[str]:
+    """How many problems would tell how accurate the recommended setting is."""
+    low, high = choice.recommended.interval
+    half = (high - low) / 2
+    if half <= KNOWN:
+        return
+    needed = math.ceil(tuning.problems * (half / KNOWN) ** 2)
+    yield (
+        f"accuracy is known to ±{points(half, sign='')} only: {tuning.problems} problems are few, "
+        f"about {needed} would bring that to {points(KNOWN, sign='')}"
+    )
+
+
+def points(share: float, sign: str = "+") -> str:
+    """A difference of accuracies in points of 100."""
+    return f"{100 * share:{sign}.1f} points"
+
+
+def clock(seconds: float) -> str:
+    """Seconds as hours or minutes, for a reader."""
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"
+
+
+def config_of(tuning: Tuning, chosen: Outlook, settings: Mapping[str, Any]) -> Config:
+    """The settings that run what was chosen, sampling as the pool was sampled."""
+    given = {name: settings[name] for name in RECORDED if name in settings}
+    if tuning.profile and tuning.profile.engine in ENGINES:
+        given["engine"] = tuning.profile.engine
+    setting = chosen.setting
+    return Config.of(
+        {
+            **given,
+            "samples": setting.samples,
+            "rounds": setting.rounds,
+            "vote": setting.vote,
+            "total_time_s": tuning.terms.limit_s,
+            "problems": tuning.terms.problems,
+            "early_stop": setting.early_stop if setting.way is Way.BUDGET else None,
+        }
+    )
+
+
+def toml(tuning: Tuning, choice: Choice, settings: Mapping[str, Any]) -> str:
+    """The configuration of what was chosen, with the reason above it."""
+    notes = [reason(tuning, choice), *(f"Warning: {line}." for line in warnings(tuning, settings))]
+    above = "".join(f"# {line}\n" for line in notes)
+    return above + config_of(tuning, choice.recommended, settings).to_toml()

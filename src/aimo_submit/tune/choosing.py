@@ -1,0 +1,98 @@
+"""The parts of a choice: which problems count, which settings are worth a look, which is taken."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from aimo_submit.evaluate.bootstrap import interval, population
+from aimo_submit.pool.arrays import Pool
+from aimo_submit.tune.forecast import Outlook
+
+ENOUGH = 0.02  # 1 problem of 50: surely no further behind the best is as good as it
+SHORTLIST = 4  # settings played under the budget, besides the one that the grids recommend
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """How many times as long wrong samples are as right ones of the same problem; 90%."""
+
+    ratio: float
+    interval: tuple[float, float]
+
+
+def usable(pool: Pool) -> Pool:
+    """The pool without problems that have less than half of the samples that others have."""
+    sizes = pool.present.sum(axis=1)
+    kept = np.nonzero(2 * sizes >= sizes.max())[0]
+    parts: dict[str, Any] = {
+        f.name: getattr(pool, f.name) for f in dataclasses.fields(pool) if f.name != "settings"
+    }
+    for name, value in parts.items():
+        whole = isinstance(value, np.ndarray)
+        parts[name] = value[kept] if whole else tuple(value[k] for k in kept)
+    return dataclasses.replace(pool, **parts)
+
+
+def front(points: Sequence[Outlook]) -> tuple[Outlook, ...]:
+    """The points that are more accurate than all that take less time, by time."""
+    made: list[Outlook] = []
+    for point in sorted(points, key=lambda p: (p.time_q95_s, -p.accuracy)):
+        if not made or point.accuracy > made[-1].accuracy + 1e-12:
+            made.append(point)
+    return tuple(made)
+
+
+def shortlist(pareto: Sequence[Outlook], base: Outlook | None) -> list[tuple[int, int]]:
+    """N and M of what is played under the budget: the base, and what on the front takes longer."""
+    start = [] if base is None else [(base.setting.samples, base.setting.rounds)]
+    least_s = 0.0 if base is None else base.time_q95_s
+    longer = [(o.setting.samples, o.setting.rounds) for o in pareto if o.time_q95_s > least_s]
+    distinct = [pair for pair in dict.fromkeys(longer) if pair not in start]
+    picked = np.linspace(len(distinct) - 1, 0, min(SHORTLIST, len(distinct))).round()
+    return start + [distinct[int(k)] for k in sorted(picked)]
+
+
+def fitting(outlooks: Sequence[Outlook], plan_s: float) -> list[Outlook]:
+    """Those that end within the seconds in 95 of 100 runs."""
+    return [o for o in outlooks if o.time_q95_s <= plan_s]
+
+
+def most_accurate(outlooks: Sequence[Outlook]) -> Outlook:
+    """The one with the highest accuracy."""
+    return max(outlooks, key=lambda o: o.accuracy)
+
+
+def choose(outlooks: Sequence[Outlook], plan_s: float) -> Outlook | None:
+    """The quickest that fits and is surely within ENOUGH of the most accurate; None: none fits."""
+    within = sorted(fitting(outlooks, plan_s), key=lambda o: o.time_q95_s)
+    if not within:
+        return None
+    best = most_accurate(within)
+    _, behind = population(best.scores[:, None] - np.stack([o.scores for o in within], axis=1))
+    return within[int(np.argmax(behind <= ENOUGH))]
+
+
+def certain(difference: tuple[float, float, float]) -> bool:
+    """Whether the difference's whole interval lies above 0."""
+    return difference[1] > 0
+
+
+def lengths(pool: Pool) -> Lengths | None:
+    """How long wrong samples are; None where no problem has both, or nothing has a length."""
+    tokens = pool.tokens.sum(axis=2)
+    log = np.log(np.maximum(tokens, 1))
+    voted = pool.present & (pool.answered >= 0) & (tokens > 0)
+    right, wrong = voted & (pool.answer == 0), voted & (pool.answer > 0)
+    both = right.any(axis=1) & wrong.any(axis=1)
+    if not both.any():
+        return None
+    means = [(log * part).sum(axis=1)[both] / part.sum(axis=1)[both] for part in (right, wrong)]
+    off = means[1] - means[0]
+    low, high = map(math.exp, interval(off))
+    return Lengths(math.exp(off.mean()), (low, high))

@@ -1,0 +1,257 @@
+"""N, M and how to stop, decided from one recorded pool: what fits the time and is good enough.
+
+Every setting is judged on the same problems, so what two of them differ by is known far better
+than either alone: settings are chosen by paired differences. What runs under a limit of time is
+the budget (`budget.py`), so what is recommended was played under it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aimo_submit.budget import reserve
+from aimo_submit.errors import UserError
+from aimo_submit.evaluate.bootstrap import LEVEL, Z, interval, population
+from aimo_submit.pool.arrays import Pool
+from aimo_submit.tune.accuracy import counts, jackknife, pass_at
+from aimo_submit.tune.choosing import (
+    Lengths,
+    certain,
+    choose,
+    fitting,
+    front,
+    lengths,
+    most_accurate,
+    shortlist,
+    usable,
+)
+from aimo_submit.tune.forecast import QUANTILE, Outlook, Setting, Study, Way, paired
+from aimo_submit.tune.profile import Profile
+from aimo_submit.tune.vote_rules import SIGNALS
+
+GRID = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
+EPS = 0.003  # of an early stop without a limit of time: docs/LOG.md
+UNTIMED = Profile("", "", "", "", "", True, ((1, 0.0),), 0.0, 0.0, 1 << 60)
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The run that is planned."""
+
+    limit_s: float
+    problems: int = 50
+
+    @property
+    def plan_s(self) -> float:
+        """The limit without the reserve (`budget.py`)."""
+        return self.limit_s - reserve(self.limit_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Every N and M with one way of stopping. Times are of a whole run, nan where unknown."""
+
+    scores: Floats  # P x N x M: each problem's chance to be right
+    accuracy: Floats  # N x M, as all that follows
+    lower: Floats  # 90%, over problems
+    upper: Floats
+    time_s: Floats  # mean
+    time_q95_s: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class RuleGain:
+    """What a vote rule gains over the majority; the interval allows for the number of rules."""
+
+    rule: str
+    gain: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What to run, and what it was weighed against."""
+
+    recommended: Outlook
+    candidate: Outlook  # the quickest that is surely nearly as good as `best`: N and M are its own
+    best: Outlook  # the most accurate that fits
+    budgets: tuple[Outlook, ...]  # the shortlist under the budget, by time
+    others: tuple[Outlook, ...]  # the recommended N and M, stopped in other ways
+    rules: tuple[RuleGain, ...]  # at the recommended N and M
+    same_problems: float  # half of the 90% interval over samples; nan where N is all there are
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What a pool says about a run; without recorded lengths or a profile, of accuracy alone."""
+
+    terms: Terms
+    profile: Profile | None
+    problems: int  # in the pool, without those of too few samples
+    left_out: int
+    recorded: int  # samples of each, at least
+    samples: tuple[int, ...]  # the N of the grids
+    rounds: tuple[int, ...]  # their M
+    every: Grid
+    stopped: Grid  # with an early stop at EPS
+    pass_at: Floats  # N x M
+    lengths: Lengths | None
+    pareto: tuple[Outlook, ...] = ()  # of both grids, by time
+    choice: Choice | None = None
+
+
+class Tuner:
+    """A tuning and, after it, what other settings would come to; `progress` hears what is next."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        profile: Profile | None,
+        terms: Terms,
+        progress: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._kept, self._terms, self._progress = usable(pool), terms, progress
+        self._left_out = len(pool.problems) - len(self._kept.problems)
+        self.timed = profile is not None and bool(pool.tokens.any())
+        self._profile = profile if self.timed else None
+        self.study = Study(self._kept, profile or UNTIMED, terms.limit_s, terms.problems)
+        self.recorded = int(self._kept.present.sum(axis=1).min())
+
+    def tuning(self) -> Tuning:
+        """The tuning."""
+        self._progress("accuracy")
+        samples = tuple(n for n in sorted({*GRID, self.recorded}) if n <= self.recorded)
+        scores = self.study.exact[:, [n - 1 for n in samples]]
+        every, stopped = self._grids(samples, scores)
+        made = Tuning(
+            terms=self._terms,
+            profile=self._profile,
+            problems=len(self._kept.problems),
+            left_out=self._left_out,
+            recorded=self.recorded,
+            samples=samples,
+            rounds=tuple(range(1, scores.shape[2] + 1)),
+            every=every,
+            stopped=stopped,
+            pass_at=_passes(self._kept, samples, scores.shape[2]),
+            lengths=lengths(self._kept),
+        )
+        if self._profile is None:
+            return made
+        points = _points(made)
+        pareto = front(points)
+        return dataclasses.replace(made, pareto=pareto, choice=self._choice(points, pareto))
+
+    def _grids(self, samples: Sequence[int], scores: Floats) -> tuple[Grid, Grid]:
+        """Every N and M, with every sample and with an early stop."""
+        if self._profile is None:
+            unknown = np.full((self.study.problems, *scores.shape[1:]), np.nan)
+            return (_grid(scores, unknown),) * 2
+        return self._replayed(samples, None), self._replayed(samples, EPS)
+
+    def _replayed(self, samples: Sequence[int], eps: float | None) -> Grid:
+        seconds, scores = [], []
+        for n in samples:
+            self._progress(f"time of N={n}" + ("" if eps is None else " with early stopping"))
+            replayed = self.study.replayed(n, eps)
+            seconds.append(replayed.seconds)
+            exact = self.study.exact[:, n - 1]
+            scores.append(exact if eps is None else self.study.stopped(n, replayed))
+        each = np.stack(seconds, axis=1)  # R x N x M
+        totals = self.study.totals(each.reshape(len(each), -1))
+        return _grid(np.stack(scores, axis=1), totals.reshape(-1, *each.shape[1:]))
+
+    def _choice(self, points: Sequence[Outlook], pareto: Sequence[Outlook]) -> Choice:
+        """What the exact figures recommend, unless another N and M do better under the budget."""
+        base = choose(points, self._terms.plan_s)
+        budgets = []
+        for n, m in shortlist(pareto, base):
+            self._progress(f"the budget with N={n} M={m}")
+            budgets.append(self.study.outlook(Setting(n, m, Way.BUDGET)))
+        self._progress("ways to stop, vote rules")
+        if base and not certain(paired(budgets[0], most_accurate(budgets))):
+            best = most_accurate(fitting(points, self._terms.plan_s))
+            return self._weighed(budgets, budgets[0], (base, best))
+        chosen = choose(budgets, self._terms.plan_s)
+        if chosen is None:
+            raise UserError(_nothing_fits(budgets, self._terms))
+        best = most_accurate(fitting(budgets, self._terms.plan_s))
+        return self._weighed(budgets, chosen, (chosen, best))
+
+    def _weighed(
+        self, budgets: Sequence[Outlook], chosen: Outlook, decided: tuple[Outlook, Outlook]
+    ) -> Choice:
+        """The chosen N and M against other ways to stop and to vote."""
+        base = chosen.setting
+        ways = (
+            dataclasses.replace(base, way=Way.EVERY),
+            dataclasses.replace(base, way=Way.STOPPED, early_stop=EPS),
+            dataclasses.replace(base, way=Way.SHARES),
+            dataclasses.replace(base, early_stop=EPS),
+            dataclasses.replace(base, early_stop=0.0),
+        )
+        others = [self.study.outlook(way) for way in ways]
+        for later in fitting(others[-2:], self._terms.plan_s):  # stopping later, where that is sure
+            chosen = later if certain(paired(chosen, later)) else chosen
+        gains = self._rule_gains(base)
+        rule = max(gains, key=lambda g: g.gain)
+        if rule.interval[0] > 0:
+            voting = dataclasses.replace(chosen.setting, vote=rule.rule)
+            chosen = self.study.outlook(voting)
+        return Choice(
+            recommended=chosen,
+            candidate=decided[0],
+            best=decided[1],
+            budgets=tuple(sorted(budgets, key=lambda o: o.time_q95_s)),
+            others=tuple(others),
+            rules=tuple(gains),
+            same_problems=Z * jackknife(self._kept, base.samples, base.rounds),
+        )
+
+    def _rule_gains(self, setting: Setting) -> list[RuleGain]:
+        names = [name for name in SIGNALS if name != "majority"]
+        level = 1 - (1 - LEVEL) / len(names)
+        made = []
+        for name in names:
+            gains = self.study.rule_gain(dataclasses.replace(setting, vote=name))
+            made.append(RuleGain(name, float(gains.mean()), interval(gains, level)))
+        return made
+
+
+def _nothing_fits(outlooks: Sequence[Outlook], terms: Terms) -> str:
+    needed_s = min(o.time_q95_s for o in outlooks)
+    return (
+        f"nothing fits: {needed_s:.0f} s are needed and {terms.plan_s:.0f} s can be planned with; "
+        "raise --limit, lower --problems or take a smaller model"
+    )
+
+
+def _points(tuning: Tuning) -> list[Outlook]:
+    """Every setting of both grids."""
+    points = []
+    for way, grid in ((Way.EVERY, tuning.every), (Way.STOPPED, tuning.stopped)):
+        eps = EPS if way is Way.STOPPED else None
+        for (i, j), q95_s in np.ndenumerate(grid.time_q95_s):
+            setting = Setting(tuning.samples[i], tuning.rounds[j], way, eps)
+            times = float(grid.time_s[i, j]), float(q95_s)
+            points.append(Outlook(setting, grid.scores[:, i, j], *times))
+    return points
+
+
+def _grid(scores: Floats, totals: Floats) -> Grid:
+    lower, upper = population(scores)
+    q95_s = np.quantile(totals, QUANTILE, axis=0)
+    return Grid(scores, scores.mean(axis=0), lower, upper, totals.mean(axis=0), q95_s)
+
+
+def _passes(pool: Pool, samples: Sequence[int], rounds: int) -> Floats:
+    tables = [counts(pool, depth) for depth in range(1, rounds + 1)]
+    found = [pass_at(t[:, 1], t[:, 0], max(samples)).mean(axis=0) for t in tables]
+    return np.stack(found, axis=1)[[n - 1 for n in samples]]
