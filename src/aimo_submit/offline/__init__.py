@@ -1,1 +1,0 @@
-"""What happens at home: problem sets, evaluation, tuning."""
