@@ -1,0 +1,6 @@
+"""The suite mirrors the house: a folder for each room of `src/aimo_submit/`."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"  # cases and data that are not ours to publish; not everywhere

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 
 class UserError(Exception):
@@ -19,3 +21,11 @@ def install(*extras: str) -> str:
     root = Path(__file__).parents[2]
     kit = f"-e '{root}" if (root / "pyproject.toml").is_file() else "'aimo-submit"
     return f"{sys.executable} -m pip install {kit}[{','.join(extras)}]'"
+
+
+def need(package: str, extra: str) -> Any:
+    """Imports a package of one of the kit's extras; raises `UserError` with what installs it."""
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise UserError(f"{error}: {install(extra)}") from error

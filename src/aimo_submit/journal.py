@@ -100,6 +100,16 @@ def write_line(file: BinaryIO, entry: Mapping[str, Any]) -> None:
     os.fsync(file.fileno())
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Replaces a file as a whole: a kill leaves the old text or the new one. Raises OSError."""
+    new = path.with_name(path.name + ".new")
+    with new.open("w", encoding="utf-8", errors="replace", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+
+
 def read_journal(path: Path) -> tuple[Mapping[str, Any], list[Solution]]:
     """The settings and the solutions of a journal that may still be growing."""
     settings = settings_in(path)

@@ -37,8 +37,9 @@ CLOSE_S = 30.0  # what engine and sandbox may take to end
 class Solver:
     """Engine and sandbox on an event loop in a thread of their own, behind a plain call.
 
-    `load`, or `with Solver(...)`, loads the engine; `solve` then always returns inside the deadline. With
-    `total_time_s`, the time runs from the making of the solver; `paces` tells where it went.
+    `load`, or `with Solver(...)`, loads the engine; `solve` then always returns inside the
+    deadline. With `total_time_s`, the time runs from the making of the solver; `paces` tells where
+    it went.
     """
 
     def __init__(

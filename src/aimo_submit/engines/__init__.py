@@ -1,7 +1,7 @@
 """The seam between the loop and whatever generates tokens.
 
-An engine completes one prompt at a time and batches what is in flight. Cancelling a call
-aborts its request in the engine. `tests/test_engines.py` is the contract, run on every engine.
+An engine completes one prompt at a time and batches what is in flight. Cancelling a call aborts
+its request in the engine. `tests/engines/test_engines.py` is the contract, run on every engine.
 """
 
 from __future__ import annotations
