@@ -11,11 +11,10 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
 
 from aimo_submit.pacing import Effort, Learner, Pacing
-from aimo_submit.records import Status, Trace
+from aimo_submit.records import Named, Status, Trace
 
 RESERVE_S = 120.0  # never planned with: the longest stall that has to fit in at the end
 RESERVE_SHARE = 0.02  # of the total, likewise
@@ -34,7 +33,7 @@ TIGHT, AMPLE = 0.3, 1.0  # share of the time N samples take, up and down to whic
 TAIL = 1.46  # time until the last of N samples ends, over that of a median one among N
 
 
-class Stop(StrEnum):
+class Stop(Named):
     """Why no more was done for a problem."""
 
     COMPLETE = "every sample ended"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aimo_submit.competition import EDITIONS
+from aimo_submit.competition import competition_named
 from aimo_submit.errors import UserError
 from aimo_submit.formats.families import format_named
 from aimo_submit.toml import meant, named, suits, toml_value
@@ -38,7 +38,6 @@ _RANGES = {
 
 def _choices() -> dict[str, tuple[str, ...]]:
     return {
-        "edition": tuple(EDITIONS),
         "engine": ENGINES,
         "on_failure": ON_FAILURE,
         "vote": tuple(RULES),
@@ -50,7 +49,7 @@ class Config:
     """One run's settings. The defaults are those of the AIMO-1 winner."""
 
     model: str = "tiny-tir"  # a card's name in models/, or the path of a card
-    edition: str = "aimo-1"
+    edition: str = "aimo-1"  # a competition's name, or the path of its TOML file
     engine: str = "transformers"
     formats: list[str] = field(default_factory=list)  # of the samples in turn; none: the card's
     samples: int = 48  # N
@@ -79,6 +78,7 @@ class Config:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and low <= value <= high):
                 raise UserError(f"{name} = {value}: must be between {low} and {high}")
+        competition_named(self.edition)
         for name in self.formats:
             format_named(name)
         for name, allowed in _choices().items():

@@ -19,7 +19,7 @@ from dataclasses import replace
 
 from aimo_submit.engines import Engine
 from aimo_submit.errors import EngineDied
-from aimo_submit.records import ENGINE_DIED, Problem, Solution, Trace
+from aimo_submit.records import Problem, Solution, Trace
 from aimo_submit.run import Run, seed_of
 from aimo_submit.vote import confidence
 
@@ -133,7 +133,7 @@ def _weighed(solution: Solution, results: Sequence[int | BaseException | None]) 
     errors = [result for result in results if isinstance(result, Exception)]
     for error in errors:
         log.warning("a pick failed: %s: %s", type(error).__name__, error)
-    died = f"; {ENGINE_DIED}" if any(isinstance(error, EngineDied) for error in errors) else ""
+    died = "; the engine died" if any(isinstance(error, EngineDied) for error in errors) else ""
     favoured = Counter(result for result in results if isinstance(result, int)).most_common(1)
     answer, count = favoured[0] if favoured else (solution.answer, 0)
     told = f"{count} of {len(results)} picks for {answer}" if count else "no pick"

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from aimo_submit.answers import extract, printed
 from aimo_submit.errors import EngineDied
 from aimo_submit.records import (
-    ENGINE_DIED,
     Completion,
     Finish,
     Outcome,
@@ -42,7 +41,7 @@ def decide(run: Run, trace: Trace, completion: Completion) -> Step:
     if run.format.asks(completion):
         code = run.format.block(completion)
         return Step(code=code) if code else Step(reason="asked for an output without any code")
-    answer = extract(run.format.words(trace.text, completion), run.edition.admit)
+    answer = extract(run.format.words(trace.text, completion), run.competition.answers.admit)
     if run.format.runs_last and completion.finish is Finish.EOS:
         if code := run.format.block(completion):
             return Step(code, answer, "neither its code nor its text gave an answer")
@@ -65,7 +64,8 @@ async def sample(run: Run, problem: Problem, trace: Trace, prompt: list[int]) ->
         _end(trace, Status.CANCELLED, "stopped before its end")
         raise
     except EngineDied as error:
-        _end(trace, Status.FAILED, f"{ENGINE_DIED}: {error}")
+        trace.engine_died = True
+        _end(trace, Status.FAILED, f"the engine died: {error}")
     except Exception as error:  # the border of one trace: its failure must not end the others
         _end(trace, Status.FAILED, f"{type(error).__name__}: {error}")
     finally:
@@ -127,7 +127,7 @@ async def _close(run: Run, session: Session, trace: Trace, step: Step) -> Step:
     await _execute(run, session, trace)
     execution, answer = trace.rounds[-1].execution, None
     if execution and execution.outcome is Outcome.OK:
-        answer = printed(execution.output, run.edition.admit)
+        answer = printed(execution.output, run.competition.answers.admit)
     return Step(answer=step.answer if answer is None else answer, reason=step.reason)
 
 

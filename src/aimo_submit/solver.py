@@ -17,11 +17,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from aimo_submit.budget import Allotment, Budget, Pace, Terms, effort_of
-from aimo_submit.competition import EDITIONS
+from aimo_submit.competition import competition_named
 from aimo_submit.config import Config
 from aimo_submit.engines import Engine
 from aimo_submit.formats import Format
-from aimo_submit.records import ENGINE_DIED, Problem, Solution, Trace, died
+from aimo_submit.records import Problem, Solution, Trace
 from aimo_submit.run import Run
 from aimo_submit.sandbox import Sandbox
 from aimo_submit.solve import conclude, solve, whole
@@ -149,13 +149,14 @@ class Solver:
             self._solving.add(task)
             task.add_done_callback(self._solving.discard)
         engine, sandbox = await self._ready()
-        run = Run(config, self._format, EDITIONS[config.edition], engine, sandbox, self._watch)
+        competition = competition_named(config.edition)
+        run = Run(config, self._format, competition, engine, sandbox, self._watch)
         left = allotment.deadline_s - (now() - asked)
         solution = await solve(
             run, problem, traces, dataclasses.replace(allotment, deadline_s=left)
         )
-        if died(traces):
-            solution.reason += f"; {ENGINE_DIED}"
+        if solution.engine_died:
+            solution.reason += "; the engine died"
         return solution
 
     async def _ready(self) -> tuple[Engine, Sandbox]:
@@ -193,7 +194,7 @@ def budget_of(config: Config) -> Budget | None:
     terms = Terms(
         total_s=config.total_time_s,
         problems=config.problems,
-        expected=EDITIONS[config.edition].problems,
+        expected=competition_named(config.edition).problems,
         samples=config.samples,
         longest_s=math.inf if config.problem_timeout_s is None else config.problem_timeout_s,
         eps=config.early_stop,

@@ -1,9 +1,11 @@
-"""Tables of a TOML file as frozen dataclasses: unknown names and wrong types are refused."""
+"""TOML: read, checked against frozen dataclasses, and written.
+
+Unknown names and wrong types are refused.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -13,11 +15,19 @@ from typing import Any, TypeVar
 
 from aimo_submit.errors import UserError
 
+try:
+    import tomllib
+except ImportError:  # Python 3.10, for which AIMO-1's package is built
+    from pip._vendor import tomli as tomllib  # type: ignore[no-redef]
+
 T = TypeVar("T")
 
 
 def checked(kind: type[T], where: str, table: Any) -> T:
-    """The table as a record of that kind; `where` begins the message of a `UserError`."""
+    """Returns the table as a record of that kind, and tables in it as the records it holds.
+
+    Raises UserError, whose message begins with `where`.
+    """
     if not isinstance(table, Mapping):
         raise UserError(f"{where} must be a table")
     fields = dataclasses.fields(typing.cast(Any, kind))
@@ -25,12 +35,15 @@ def checked(kind: type[T], where: str, table: Any) -> T:
     for name in table:
         if name not in known:
             raise UserError(f"{where} has an unknown key {name!r}: {meant(name, known)}")
-    hints = typing.get_type_hints(kind)
+    hints, values = typing.get_type_hints(kind), dict(table)
     for f in fields:
+        if f.name in table and (record := _record(hints[f.name])):
+            values[f.name] = checked(record, f"{where}: [{f.name}]", table[f.name])
+            continue
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if not suits(table[f.name], hints[f.name]) if f.name in table else required:
             raise UserError(f"{where} needs {f.name}, of type {named(hints[f.name])}")
-    return kind(**table)
+    return kind(**values)
 
 
 def meant(name: str, known: Sequence[str]) -> str:
@@ -47,6 +60,11 @@ def suits(value: Any, hint: Any) -> bool:
     return isinstance(value, (*kinds, int) if float in kinds else kinds)
 
 
+def _record(hint: Any) -> type | None:
+    """Returns the dataclass among a hint's types."""
+    return next((kind for kind in _kinds(hint) if dataclasses.is_dataclass(kind)), None)
+
+
 def _kinds(hint: Any) -> tuple[type, ...]:
     """The plain types that a hint allows."""
     parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
@@ -60,23 +78,28 @@ def named(hint: Any) -> str:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file; an unreadable or malformed one is a `UserError`."""
+    """Returns the tables of a TOML file; raises UserError for one that cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # of the TOML or its encoding
         raise UserError(f"{path} is not valid TOML: {error}") from error
 
 
+def parse_toml(text: str) -> dict[str, Any]:
+    """Returns the tables of a text; raises ValueError where it is not TOML."""
+    return tomllib.loads(text)
+
+
 def parse_value(setting: str) -> tuple[str, Any]:
-    """Name and value of `NAME=VALUE`; the value is read as TOML, else taken as a string."""
+    """Returns name and value of `NAME=VALUE`; a value that is no TOML is a string."""
     name, equals, value = setting.partition("=")
     if not equals:
         raise UserError(f"{setting!r}: settings are given as NAME=VALUE")
     try:
-        return name.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        return name.strip(), parse_toml(f"value = {value}")["value"]
+    except ValueError:
         return name.strip(), value.strip()
 
 

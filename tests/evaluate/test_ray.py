@@ -15,7 +15,7 @@ import pytest
 
 from aimo_submit.cards import config_for
 from aimo_submit.cli.main import main
-from aimo_submit.competition import EDITIONS
+from aimo_submit.competition import competition_named
 from aimo_submit.config import Config
 from aimo_submit.errors import EngineDied, UserError, install
 from aimo_submit.evaluate.problem_sets import load_problems
@@ -82,7 +82,7 @@ def test_a_killed_actor_loses_nothing_and_the_answers_are_those_of_one_solver(
     tmp_path: Path,
 ) -> None:
     config, card = config_for({"samples": 6, "edition": "aimo-2"})
-    tasks = [(p, 0) for p in load_problems("tiny", EDITIONS["aimo-2"])[:8]]
+    tasks = [(p, 0) for p in load_problems("tiny", competition_named("aimo-2"))[:8]]
     with (
         Journal(tmp_path / "one.jsonl", settings_of(config)) as journal,
         start_solver(config, card) as solver,

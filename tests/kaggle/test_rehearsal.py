@@ -17,7 +17,7 @@ import pytest
 
 from aimo_submit.cards import load_card
 from aimo_submit.cli.main import main
-from aimo_submit.competition import EDITIONS, SLUGS
+from aimo_submit.competition import competition_named
 from aimo_submit.errors import UserError
 from aimo_submit.evaluate.problem_sets import load_problems
 from aimo_submit.kaggle.client import gate
@@ -42,7 +42,7 @@ def notebook(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def plan_of(notebook: Path, edition: str = "aimo-3", problems: int = 2, **other: object) -> Plan:
-    chosen = load_problems("tiny", EDITIONS[edition])[:problems]
+    chosen = load_problems("tiny", competition_named(edition))[:problems]
     plan = Plan(notebook, edition, chosen, CARD, settings={"samples": 2}, scripted=True)
     return replace(plan, **other)  # type: ignore[arg-type]
 
@@ -256,7 +256,8 @@ def kernel_folder(folder: Path) -> Path:
     (folder / "notebooks").mkdir()
     for name in ("submission.py", "config.toml"):
         shutil.copy(ROOT / "notebooks" / name, folder / "notebooks")
-    metadata = {"code_file": str(SUBMISSION), "competition_sources": [SLUGS["aimo-3"]]}
+    sources = [competition_named("aimo-3").slug]
+    metadata = {"code_file": str(SUBMISSION), "competition_sources": sources}
     (folder / "kernel-metadata.json").write_text(json.dumps(metadata))
     return folder
 

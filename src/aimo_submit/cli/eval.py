@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aimo_submit.cards import Card, fits_context
 from aimo_submit.cli.options import Commands, add_run_options, at_least, notes, out, settings_of_run
 from aimo_submit.cli.pool import print_pool
-from aimo_submit.competition import EDITIONS
+from aimo_submit.competition import competition_named
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
 from aimo_submit.records import Problem, Solution
@@ -103,7 +103,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     config = _unstopped(config) if pool else config
     if config.total_time_s is not None:
         raise UserError("eval keeps no time budget, so that every sample counts: drop total_time_s")
-    problems = load_problems(args.problems, EDITIONS[config.edition])[: args.limit]
+    problems = load_problems(args.problems, competition_named(config.edition))[: args.limit]
     fits_context(card, problems)
     path = _journal(args, pool, config.seed)
     _record(config, card, problems, path, args)

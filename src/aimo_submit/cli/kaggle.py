@@ -12,7 +12,7 @@ from typing import Any
 
 from aimo_submit.cli.console import guarded, note, patience_for, say
 from aimo_submit.cli.options import Commands, notes, out
-from aimo_submit.competition import EDITIONS, Edition, edition_of
+from aimo_submit.competition import Competition, competition_named, competition_of
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle.client import bundle, gate, kernel, ledger, sources, submission
 from aimo_submit.kaggle.client.api import SILENCE_S, KaggleFailed, connect, require_credentials
@@ -44,7 +44,7 @@ def add_kernel_commands(
     command("logs", _logs, "print a version's log")
 
     output = command("output", _output, "fetch a version's output, check it")
-    output.add_argument("--edition", choices=EDITIONS, help="default: the competition's")
+    output.add_argument("--edition", help="a competition, or its TOML file (the kernel's)")
     output.add_argument(
         "--accept", action="store_true", help="let fallbacks and alarms in the log pass"
     )
@@ -217,8 +217,9 @@ def _version(args: argparse.Namespace, metadata: Metadata) -> int:
     return ledger.version_of(ledger.read(), metadata.id, args.version).version
 
 
-def _edition(args: argparse.Namespace, metadata: Metadata) -> Edition:
-    return EDITIONS[args.edition] if args.edition else edition_of(metadata.competition)
+def _edition(args: argparse.Namespace, metadata: Metadata) -> Competition:
+    named = args.edition
+    return competition_named(named) if named else competition_of(metadata.competition)
 
 
 def add_notebook_commands(commands: Commands) -> None:

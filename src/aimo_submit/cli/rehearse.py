@@ -13,7 +13,7 @@ from rich.table import Table
 
 from aimo_submit.cli.console import FAILED, note, say
 from aimo_submit.cli.options import Commands, at_least, notes, out
-from aimo_submit.competition import EDITIONS, SLUGS
+from aimo_submit.competition import competition_named, names
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle.rehearsal.rehearsal import SHOWN, Plan, Tell, checked, rehearse
@@ -33,7 +33,7 @@ def add_rehearse_command(commands: Commands) -> None:
     )
     parser.add_argument("problems", nargs="?", default="tiny", metavar="SET", help="a set (tiny)")
     parser.add_argument("--limit", type=int, default=5, metavar="K", help="first K problems (5)")
-    parser.add_argument("--edition", choices=list(SLUGS), help="default: the kernel's competition")
+    parser.add_argument("--edition", help="a competition, or its TOML file (the kernel's)")
     parser.add_argument("--model", default="tiny-tir", metavar="CARD", help="its card (tiny-tir)")
     parser.add_argument("--engine", default="transformers", metavar="NAME", help="(transformers)")
     parser.add_argument("--scripted", action="store_true", help="a scripted engine, no model")
@@ -110,7 +110,7 @@ def _plan(args: argparse.Namespace) -> Plan:
     return Plan(
         notebook=args.notebook or _built(args.folder),
         edition=edition,
-        problems=load_problems(args.problems, EDITIONS[edition])[: args.limit],
+        problems=load_problems(args.problems, competition_named(edition))[: args.limit],
         card=load_card(args.model),
         layout=args.layout,
         package=_package(args.package, args.folder, edition),
@@ -127,12 +127,13 @@ def _edition(folder: Path) -> str:
     from aimo_submit.kaggle.client.gate import edition_for
 
     known = edition_for(folder)
-    if known in SLUGS:
+    if known != "any":
         return known
     file = folder / CONFIG
     edition = Config.of(read_toml(file)).edition if file.is_file() else Config().edition
-    if edition not in SLUGS:
-        raise UserError(f"{edition} has no gateway: name one of {', '.join(SLUGS)} with --edition")
+    if competition_named(edition).package is None:
+        known = ", ".join(name for name in names() if competition_named(name).package)
+        raise UserError(f"{edition} has no gateway: name one of {known} with --edition")
     return edition
 
 
@@ -145,9 +146,9 @@ def _built(folder: Path) -> Path:
 
 def _package(given: Path | None, folder: Path, edition: str) -> Path | None:
     """The competition's own package, where it is given or lies in the folder."""
-    name, file = "kaggle_evaluation", f"{edition.replace('-', '_')}_gateway.py"
-    if edition == "aimo-1":
-        name, file = "aimo", "__init__.py"
+    facts = competition_named(edition).package
+    assert facts  # `_edition` has seen to that
+    name, file = facts.file
     for place in (given,) if given else (folder,):
         for package in (place, place / name):
             if package.resolve().name == name and (package / file).is_file():

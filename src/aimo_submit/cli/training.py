@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from aimo_submit.cards import Card, card_file, fits_context, load_card
 from aimo_submit.cli.options import Commands, add_run_options, at_least, notes, out, settings_of_run
-from aimo_submit.competition import EDITIONS
+from aimo_submit.competition import competition_named
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError, install
 from aimo_submit.training.calibration import HUB, TEXTS, compare, texts_of
@@ -106,9 +106,9 @@ def _chosen(args: argparse.Namespace, config: Config) -> Chosen:
     from aimo_submit.training.distil import choose
     from aimo_submit.training.filters import HeldOut
 
-    problems = load_problems(args.problems, EDITIONS[config.edition])[: args.limit]
+    problems = load_problems(args.problems, competition_named(config.edition))[: args.limit]
     sets = list(dict.fromkeys((*BUNDLED, *args.against)))
-    texts = {name: [p.text for p in load_problems(name, EDITIONS["any"])] for name in sets}
+    texts = {name: [p.text for p in load_problems(name, competition_named("any"))] for name in sets}
     chosen = choose(problems, HeldOut(texts))
     shared = ", ".join(f"{name} {chosen.held_out[name]}" for name in sets)
     out.print(

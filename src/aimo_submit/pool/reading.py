@@ -129,7 +129,9 @@ def _entries(file: Path) -> Iterator[Entry]:
             row = counted(line)
             problem = row["problem"]
             samples = [
-                _sample(trace) for trace in row["traces"] if ended(trace["status"], trace["reason"])
+                _sample(trace)
+                for trace in row["traces"]
+                if ended(trace["status"], trace.get("engine_died", False))
             ]
             by_seed = {row["seed"]: samples}
             yield Entry(problem["id"], problem["text"], problem["answer"], by_seed)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from aimo_submit.competition import edition_of
+from aimo_submit.competition import competition_of
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle.client.bundle import digest
 from aimo_submit.kaggle.client.metadata import FILE, load
@@ -105,7 +105,7 @@ def edition_for(folder: Path) -> str:
     """The edition of the competition that the folder's metadata names; `any` for others."""
     named = (_json(folder / FILE) or {}).get("competition_sources")
     first = named[0] if isinstance(named, list) and named else None
-    return edition_of(first if isinstance(first, str) else None).name
+    return competition_of(first if isinstance(first, str) else None).name
 
 
 def _metadata_hash(folder: Path) -> str | None:

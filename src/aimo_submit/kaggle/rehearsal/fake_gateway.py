@@ -17,16 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aimo_submit.competition import EDITIONS
+from aimo_submit.competition import competition_named
 from aimo_submit.errors import UserError
-from aimo_submit.kaggle.runtime.time_limits import ANSWER_S
 
 TOO_LARGE = 1 << 63
 
 
 @dataclass(slots=True)
 class Verdict:
-    """How a run went. `rows` is what stands in submission.parquet; 0: none was written."""
+    """How a run went. `rows` is what stands in the submission file; 0: none was written."""
 
     problems: int
     rows: int = 0
@@ -46,9 +45,9 @@ class Refused(Exception):
 
 
 class StandIn:
-    """The package of each edition: `make_env`, `AIMO2InferenceServer`, `AIMO3InferenceServer`.
+    """A competition's package: it has what the notebook calls, under the name that has there.
 
-    Problems come from the csv in its types, for AIMO-2 in random order. `speed` divides the
+    Problems come from the csv in its types, in the order that is usual there. `speed` divides the
     limits of time. `report` is told the verdict when a run has ended.
     """
 
@@ -62,25 +61,26 @@ class StandIn:
         seed: int = 0,
         report: Callable[[Verdict], None] = lambda verdict: None,
     ) -> None:
-        if edition not in ("aimo-1", "aimo-2", "aimo-3"):
-            raise UserError(f"{edition} has no gateway: take aimo-1, aimo-2 or aimo-3")
-        self.edition, self.csv = EDITIONS[edition], csv
+        self.competition, self.csv = competition_named(edition), csv
+        if self.competition.package is None:
+            raise UserError(f"{edition} has no gateway: name a competition that has a [package]")
+        self.package = self.competition.package
         self._folder, self._seed, self.report = folder, seed, report
-        self._answer_s = ANSWER_S.get(edition, float("inf")) / speed
-        self._run_s = self.edition.hours * 3600 / speed
+        self._answer_s = (self.package.answer_s or float("inf")) / speed
+        self._run_s = self.competition.hours * 3600 / speed
         self.verdict = Verdict(0)
 
-    def make_env(self) -> Env:
-        """The environment of AIMO-1."""
+    def __getattr__(self, name: str) -> Callable[..., Env | Server]:
+        if name != self.package.name:
+            raise AttributeError(name)
+        return self._env if self.package.interface == "environment" else self._server
+
+    def _env(self) -> Env:
         return Env(self)
 
-    def AIMO2InferenceServer(self, predict: Callable[..., Any]) -> Server:  # noqa: N802
-        """The server of AIMO-2."""
-        return Server(self, predict)
-
-    def AIMO3InferenceServer(self, predict: Callable[..., Any]) -> Server:  # noqa: N802
-        """The server of AIMO-3, which takes plain functions only."""
-        if not hasattr(predict, "__code__") or hasattr(predict, "__self__"):
+    def _server(self, predict: Callable[..., Any]) -> Server:
+        plain = hasattr(predict, "__code__") and not hasattr(predict, "__self__")
+        if self.package.plain_functions and not plain:
             raise ValueError("endpoint listeners must be plain functions")
         return Server(self, predict)
 
@@ -89,7 +89,7 @@ class StandIn:
         import polars as pl
 
         rows = list(pl.read_csv(csv).iter_slices(1))
-        if self.edition.name == "aimo-2":
+        if self.package.shuffled:
             random.Random(self._seed).shuffle(rows)
         self.verdict = Verdict(len(rows))
         return rows
@@ -111,17 +111,18 @@ class StandIn:
 
     def remark(self, id: object, answer: object) -> None:
         """Takes down an answer that passes although it is none."""
-        highest = self.edition.highest or 0
-        if not is_whole(answer) or not 0 <= int(str(answer)) <= highest:
-            self.verdict.wrong.append(f"{id}: {answer!r} is none of {self.edition.answers}")
+        answers = self.competition.answers
+        if not is_whole(answer) or answers.admit(int(str(answer))) != answer:
+            self.verdict.wrong.append(f"{id}: {answer!r} is none of {answers}")
 
     def write(self, rows: Sequence[tuple[object, object]]) -> None:
-        """Leaves submission.parquet, unless the answers cannot stand in one column."""
+        """Leaves the submission file, unless the answers cannot stand in one column."""
         import polars as pl
 
         try:
             columns = {"id": [id for id, _ in rows], "answer": [answer for _, answer in rows]}
-            pl.DataFrame(columns).write_parquet(self._folder / "submission.parquet")
+            table, file = pl.DataFrame(columns), self._folder / self.package.submission
+            table.write_csv(file) if file.suffix == ".csv" else table.write_parquet(file)
         except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
             raise Refused(f"the file cannot be written: {error}") from error
         self.verdict.rows = len(rows)
@@ -194,7 +195,7 @@ class Server:
         return id, answer
 
     def _wrong_id(self, id: object, given: object) -> None:
-        if self._stand_in.edition.name == "aimo-2":
+        if self._stand_in.package.refuses_wrong_ids:
             raise Refused(f"{id}: answered as {given!r}")
         self._stand_in.verdict.wrong.append(f"{id}: answered as {given!r}, overwritten")
 

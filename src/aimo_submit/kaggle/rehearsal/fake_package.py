@@ -10,14 +10,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from aimo_submit.competition import competition_named
 from aimo_submit.kaggle.rehearsal.fake_gateway import StandIn, Verdict
 
 SETTINGS = "stand_in.json"
-_MODULES = {
-    "aimo-1": ("aimo", "__init__.py", "make_env"),
-    "aimo-2": ("kaggle_evaluation", "aimo_2_inference_server.py", "AIMO2InferenceServer"),
-    "aimo-3": ("kaggle_evaluation", "aimo_3_inference_server.py", "AIMO3InferenceServer"),
-}
 _CODE = """from pathlib import Path
 
 from aimo_submit.kaggle.rehearsal.fake_package import open_package
@@ -28,11 +24,13 @@ from aimo_submit.kaggle.rehearsal.fake_package import open_package
 
 def write_package(parent: Path, edition: str, csv: Path, verdict: Path, speed: float) -> Path:
     """The package's folder, made below the parent; its runs leave their verdict in that file."""
-    package, module, name = _MODULES[edition]
-    folder = parent / package
+    package = competition_named(edition).package
+    assert package  # a plan without one is refused before
+    name, module = package.file
+    folder = parent / name
     folder.mkdir()
     (folder / "__init__.py").touch()
-    (folder / module).write_text(_CODE.format(name=name), encoding="utf-8")
+    (folder / module).write_text(_CODE.format(name=package.name), encoding="utf-8")
     settings = {"edition": edition, "csv": str(csv), "verdict": str(verdict), "speed": speed}
     (folder / SETTINGS).write_text(json.dumps(settings), encoding="utf-8")
     return folder

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from aimo_submit.cards import Card
-from aimo_submit.competition import EDITIONS
+from aimo_submit.competition import Competition, competition_named
 from aimo_submit.errors import UserError, install
 from aimo_submit.kaggle.rehearsal import faults
 from aimo_submit.kaggle.rehearsal.player import Play
 from aimo_submit.kaggle.rehearsal.tree import Row, Tree, as_toml, environment, plant
 from aimo_submit.kaggle.rehearsal.verdict import Result, judge
-from aimo_submit.kaggle.runtime.time_limits import ANSWER_S, GRACE_S, WIND_UP_S
+from aimo_submit.kaggle.runtime.time_limits import GRACE_S, WIND_UP_S
 from aimo_submit.records import Problem
 
 SHOWN = 3  # problems that the interactive run has
@@ -53,9 +53,14 @@ class Plan:
     keep: Path | None = None
 
     @property
+    def competition(self) -> Competition:
+        """The facts of the edition."""
+        return competition_named(self.edition)
+
+    @property
     def limit_s(self) -> float:
         """Of one run."""
-        return EDITIONS[self.edition].hours * 3600 / self.speed
+        return self.competition.hours * 3600 / self.speed
 
     @property
     def total_s(self) -> float:
@@ -63,9 +68,15 @@ class Plan:
         return self.limit_s - max(WIND_UP_LEAST_S, WIND_UP_S / self.speed)
 
     @property
+    def longest_answer_s(self) -> float:
+        """What the gateway itself allows for one answer."""
+        package = self.competition.package
+        return math.inf if package is None or package.answer_s is None else package.answer_s
+
+    @property
     def answer_s(self) -> float:
         """What the notebook may take for one answer."""
-        return ANSWER_S.get(self.edition, math.inf) / self.speed - 2 * GRACE_S
+        return self.longest_answer_s / self.speed - 2 * GRACE_S
 
 
 def checked(plan: Plan) -> Plan:
@@ -85,8 +96,8 @@ def checked(plan: Plan) -> Plan:
 
 def fastest(plan: Plan) -> float:
     """The speed beyond which the limits are shorter than what does not shrink."""
-    run = EDITIONS[plan.edition].hours * 3600 / (2 * WIND_UP_LEAST_S)
-    return min(run, ANSWER_S.get(plan.edition, math.inf) / (2 * GRACE_S + 1))
+    run = plan.competition.hours * 3600 / (2 * WIND_UP_LEAST_S)
+    return min(run, plan.longest_answer_s / (2 * GRACE_S + 1))
 
 
 def rehearse(plan: Plan, *, rerun: bool, case: str = "", tell: Tell = lambda event: None) -> Result:
@@ -122,7 +133,7 @@ def prepare(plan: Plan, tree: Tree, *, rerun: bool, case: str) -> Play:
         inputs=str(tree.inputs),
         environment=variables,
         limit_s=plan.limit_s,
-        gateway=gateway(tree) if rerun and plan.package and plan.edition != "aimo-1" else (),
+        gateway=gateway(tree) if rerun and plan.package else (),
         injections=faults.injections_of(case) if case else (),
         small_disk="disk-full" in injected,
     )
@@ -147,12 +158,14 @@ def settings(plan: Plan, problems: int, case: str) -> dict[str, Any]:
 
 
 def gateway(tree: Tree) -> Sequence[str]:
-    """The command of a gateway that is a process of its own."""
-    number = tree.edition.rpartition("-")[2]
+    """Returns the command of a gateway that is a process of its own; nothing where none is."""
+    package = competition_named(tree.edition).package
+    if package is None or not package.gateway:
+        return ()
     code = (
         f"import sys; sys.path.insert(0, {str(tree.competition)!r}); "
-        f"from kaggle_evaluation.aimo_{number}_gateway import AIMO{number}Gateway; "
-        f"AIMO{number}Gateway(({str(tree.csv)!r},)).run()"
+        f"from {package.gateway} import {package.gateway_name} as Gateway; "
+        f"Gateway(({str(tree.csv)!r},)).run()"
     )
     return (sys.executable, "-c", code)
 

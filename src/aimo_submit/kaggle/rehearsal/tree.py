@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aimo_submit.cards import Card
-from aimo_submit.competition import SLUGS
+from aimo_submit.competition import competition_named
 from aimo_submit.kaggle.rehearsal import kernel_start
 from aimo_submit.kaggle.rehearsal.fake_package import write_package
 
@@ -59,7 +59,7 @@ class Tree:
     def competition(self) -> Path:
         """The competition's own data."""
         home = self.inputs / "competitions" if self.layout == "new" else self.inputs
-        return home / SLUGS[self.edition]
+        return home / competition_named(self.edition).slug
 
     @property
     def csv(self) -> Path:

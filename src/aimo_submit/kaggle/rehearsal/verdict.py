@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aimo_submit.competition import EDITIONS, SUBMISSION
+from aimo_submit.competition import competition_named
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle.client.api import KaggleFailed
 from aimo_submit.kaggle.client.output import check, fallbacks
@@ -23,7 +23,7 @@ class Result:
     run: str  # interactive or rerun
     case: str  # what went wrong on purpose; empty: nothing
     problems: int
-    rows: int  # in submission.parquet
+    rows: int  # in the submission file
     fallbacks: int | None  # None: the notebook left no table
     used_s: float
     limit_s: float
@@ -78,7 +78,9 @@ def answered(tree: Tree) -> list[object]:
     import polars as pl
 
     try:
-        return pl.read_parquet(tree.working / SUBMISSION)["id"].to_list()
+        file = tree.working / competition_named(tree.edition).submission
+        table = pl.read_csv(file) if file.suffix == ".csv" else pl.read_parquet(file)
+        return table["id"].to_list()
     except (OSError, pl.exceptions.PolarsError):
         return []
 
@@ -100,7 +102,7 @@ def _against(tree: Tree, end: Mapping[str, Any], ids: list[object]) -> Iterator[
 
 def _against_file(tree: Tree, ids: list[object]) -> Iterator[str]:
     try:
-        check(tree.working, EDITIONS[tree.edition], accept=True)
+        check(tree.working, competition_named(tree.edition), accept=True)
     except (KaggleFailed, UserError) as error:
         yield str(error).replace(f"{tree.working}/", "")
         return

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from aimo_submit.budget import CAP, Pace
-from aimo_submit.competition import EDITIONS, Edition
+from aimo_submit.competition import Answers, competition_named
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle.runtime.recorder import Recorder, row_of
 from aimo_submit.kaggle.runtime.threads import background, process_age_s
-from aimo_submit.kaggle.runtime.time_limits import ANSWER_S, GRACE_S, limited
+from aimo_submit.kaggle.runtime.time_limits import GRACE_S, limited
 from aimo_submit.records import Problem, Solution, Status, Trace
 from aimo_submit.solve import conclude
 from aimo_submit.solver import CLOSE_S, Solver
@@ -61,8 +61,8 @@ class Predictor:
         load_s: float | None = None,
         grace_s: float = GRACE_S,
     ) -> None:
-        self.edition = EDITIONS[config.edition]
-        self._start, self._config = start, limited(config, self.edition)
+        self.competition = competition_named(config.edition)
+        self._start, self._config = start, limited(config, self.competition)
         total_s = self._config.total_time_s or 0.0
         self._load_s = min(LOAD_S, LOAD_SHARE * total_s) if load_s is None else load_s
         self._grace_s = grace_s
@@ -84,7 +84,7 @@ class Predictor:
         except BaseException as error:  # the border of a Kaggle call: an escape ends the run
             with suppress(BaseException):
                 log.error("predict: %s: %s", type(error).__name__, error)
-        return admitted(self.edition, answer)
+        return admitted(self.competition.answers, answer)
 
     def __enter__(self) -> Predictor:
         return self
@@ -108,7 +108,7 @@ class Predictor:
             case.reason = f"{type(error).__name__}: {error}"[:REASON]
         solution = case.solution or best_so_far(self._config, case)
         self._done += 1
-        answer = solution.answer = admitted(self.edition, solution.answer)
+        answer = solution.answer = admitted(self.competition.answers, solution.answer)
         with suppress(BaseException):  # the answer stands, whether it can be told or not
             self._record(case, solution)
         return answer
@@ -202,7 +202,7 @@ class Predictor:
 
     @property
     def _problems_left(self) -> int:
-        return max(1, (self._config.problems or self.edition.problems) - self._done)
+        return max(1, (self._config.problems or self.competition.problems) - self._done)
 
     @property
     def _wait_s(self) -> float:
@@ -221,7 +221,8 @@ class Predictor:
     @property
     def _answer_left_s(self) -> float:
         """What is left for this answer; what it waited for a model counts, save for the first."""
-        if self.edition.name not in ANSWER_S or not self._done:
+        package = self.competition.package
+        if not self._done or package is None or package.answer_s is None:
             return self._left_s
         answer_s = self._config.problem_timeout_s or math.inf
         return min(self._left_s, answer_s - self._case.age_s)
@@ -257,18 +258,17 @@ def best_so_far(config: Config, case: Case) -> Solution:
     try:
         solution = conclude(config, case.problem, traces, case.age_s)
     except Exception:  # out of memory, perhaps: then even counting may fail
-        fallback = EDITIONS[config.edition].fallback
-        solution = Solution(case.problem, fallback, [], [], config.seed, case.age_s, "fallback")
+        answer, seed = competition_named(config.edition).answers.fallback, config.seed
+        solution = Solution(case.problem, answer, [], [], seed, case.age_s, "fallback")
+        solution.fallback = True
     solution.reason += f" ({case.reason})"
     return solution
 
 
-def admitted(edition: Edition, answer: object) -> int:
-    """The answer as a plain int in the edition's range and in 64 bits, else the fallback."""
-    if not isinstance(answer, int):
-        return edition.fallback
-    value = edition.admit(int(answer))
-    return edition.fallback if value is None or abs(value) >= 1 << 63 else value
+def admitted(answers: Answers, answer: object) -> int:
+    """Returns the answer as a plain int in the range and in 64 bits, else the fallback."""
+    value = answers.admit(int(answer)) if isinstance(answer, int) else None
+    return answers.fallback if value is None or abs(value) >= 1 << 63 else value
 
 
 def plain(value: Any) -> str:

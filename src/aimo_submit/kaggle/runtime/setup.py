@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from aimo_submit.kaggle.runtime.checks import Fault, model_faults
 from aimo_submit.kaggle.runtime.mounts import Mounts
 from aimo_submit.machines import recognise
 from aimo_submit.machines.detect import Machine
+from aimo_submit.toml import parse_toml
 
 
 @dataclass(slots=True)
@@ -98,9 +98,9 @@ def read_settings(*texts: str) -> tuple[dict[str, Any], list[str]]:
     wrong: list[str] = []
     for text in texts:
         try:
-            given |= tomllib.loads(text)
+            given |= parse_toml(text)
             Config.of(given)
-        except (tomllib.TOMLDecodeError, UserError) as error:
+        except (ValueError, UserError) as error:
             wrong.append(f"settings: {error}")
     return dict(_valid(given)), wrong
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from aimo_submit.competition import SUBMISSION
+from aimo_submit.competition import competition_named
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle.runtime.checks import Fault, engine_faults
@@ -73,7 +73,7 @@ class Notebook:
             self._step("sample problem", lambda: self._solve(text))
 
     def serve(self) -> None:
-        """Answers every problem of the competition; leaves submission.parquet in a save run."""
+        """Answers every problem of the competition; leaves the submission file in a save run."""
         self._step("package", self._add_package)
         if self.rerun:
             config = [Config.of({"edition": self._setup.edition})]
@@ -163,8 +163,9 @@ class Notebook:
         if not self._setup.csv.is_file():
             raise UserError("no test.csv is mounted: attach the competition to the notebook")
         self._predict(brief(self._setup.config, self._setup.csv))
-        if not Path(SUBMISSION).is_file():
-            raise UserError(f"the competition's gateway left no {SUBMISSION}; see above")
+        file = competition_named(self._setup.edition).submission
+        if not Path(file).is_file():
+            raise UserError(f"the competition's gateway left no {file}; see above")
 
     def _predict(self, config: Config) -> None:
         with Predictor(self._start, config, Path()) as predictor:
