@@ -84,7 +84,7 @@ def test_every_figure_is_that_of_its_sample(tmp_path: Path) -> None:
         trace(0, 7, coded),
         trace(1, None, [turn("no idea", 5)]),
         Trace(2, [turn("half", 9)], Status.CANCELLED, reason="stopped before its end"),
-        Trace(3, [turn("half", 9)], Status.FAILED, reason="the engine died: out of memory"),
+        Trace(3, [turn("half", 9)], Status.FAILED, reason="out of memory", engine_died=True),
         trace(4, 1, [turn("it is 1", 3)]),
     ]
     given = Solution(Problem("p", "What?", 1), 1, [], traces, 5, 1.0)
