@@ -47,7 +47,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Private:
-    """How the hidden problems are scored."""
+    """The scoring of the hidden problems."""
 
     runs: int = 1
     points: list[float] = field(default_factory=lambda: [0.0, 1.0])  # by the number of right runs
@@ -78,7 +78,7 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Competition:
-    """What a competition asks: its answers, its clock, its size."""
+    """One competition: its answers, its clock, its size, its package."""
 
     name: str
     hours: float  # limit of the whole notebook

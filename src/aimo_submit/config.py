@@ -1,4 +1,4 @@
-"""Everything a run can be told, checked when it is made."""
+"""The settings of a run, checked when they are made."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Config:
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Config:
-        """The configuration with these values; a name that it does not know is refused."""
+        """Makes the configuration with these values; raises UserError for an unknown name."""
         known = [f.name for f in dataclasses.fields(cls)]
         for name in given:
             if name not in known:
@@ -96,7 +96,7 @@ class Config:
         return cls(**given)
 
     def to_toml(self) -> str:
-        """The settings as TOML; `read_toml` gives them back."""
+        """Writes the settings as TOML, which `read_toml` reads back."""
         pairs = [(f.name, getattr(self, f.name)) for f in dataclasses.fields(self)]
         lines = [f"{name} = {toml_value(v)}" for name, v in pairs if v not in (None, {}, [])]
         return "\n".join(lines) + "\n"

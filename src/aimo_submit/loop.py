@@ -26,7 +26,7 @@ from aimo_submit.sandbox import Session
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a completion asks for next: code to run, an answer to keep, or a reason to end.
+    """The next step after a completion: code to run, an answer to keep, or a reason to end.
 
     Code that ends a sample comes with the answer of the text, kept where the code prints none.
     """
@@ -37,7 +37,7 @@ class Step:
 
 
 def decide(run: Run, trace: Trace, completion: Completion) -> Step:
-    """The next step of a trace. The reasons are those for which the Numina notebook prunes."""
+    """Decides a trace's next step. The reasons are those for which the Numina notebook prunes."""
     if run.format.asks(completion):
         code = run.format.block(completion)
         return Step(code=code) if code else Step(reason="asked for an output without any code")
@@ -101,7 +101,7 @@ async def _rounds(
 
 
 async def _complete(run: Run, problem: Problem, trace: Trace, tokens: list[int]) -> Step:
-    """The step that the next completion asks for; the completion joins the trace."""
+    """Has the engine complete the trace once more; returns the step that this asks for."""
     now = asyncio.get_running_loop().time
     start = now()
     completion = await run.engine.complete(tokens, run.sampling(problem, trace, len(tokens)))
@@ -111,7 +111,7 @@ async def _complete(run: Run, problem: Problem, trace: Trace, tokens: list[int])
 
 
 async def _execute(run: Run, session: Session, trace: Trace) -> list[int]:
-    """Runs the code of the last round; the tokens by which the prompt grows."""
+    """Runs the code of the last round; returns the tokens by which the prompt grows."""
     now = asyncio.get_running_loop().time
     turn = trace.rounds[-1]
     start = now()
@@ -123,7 +123,7 @@ async def _execute(run: Run, session: Session, trace: Trace) -> list[int]:
 
 
 async def _close(run: Run, session: Session, trace: Trace, step: Step) -> Step:
-    """The step after the code that ends a sample: the answer it prints, else that of the text."""
+    """Runs the code that ends a sample; its step is the answer it prints, else the text's."""
     await _execute(run, session, trace)
     execution, answer = trace.rounds[-1].execution, None
     if execution and execution.outcome is Outcome.OK:

@@ -33,7 +33,7 @@ class Finish(Named):
 
 
 class Outcome(Named):
-    """How a block of model-written code ended."""
+    """The end of a block of model-written code."""
 
     OK = "ok"
     ERROR = "error"  # an exception, a syntax error, a non-zero exit
@@ -42,7 +42,7 @@ class Outcome(Named):
 
 
 class Scope(Named):
-    """What a block of code sees of the sample's earlier blocks."""
+    """The part of a sample's earlier blocks that a block of code sees."""
 
     FRESH = "fresh"  # nothing
     REPLAY = "replay"  # what they define: they run again, silently, before it
@@ -70,7 +70,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What an engine generated: `tokens` decode exactly to `text`."""
+    """One generation of an engine: `tokens` decode exactly to `text`."""
 
     text: str
     tokens: tuple[int, ...]
@@ -80,7 +80,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """What a block of code did: stdout and stderr in order, as a terminal would show them."""
+    """The result of a block of code: stdout and stderr in order, as a terminal would show them."""
 
     outcome: Outcome
     output: str
@@ -169,7 +169,7 @@ class Solution:
 
     @property
     def correct(self) -> bool | None:
-        """Whether the answer is the gold answer; None where that is unknown."""
+        """True if the answer is the gold answer; None where that is unknown."""
         return None if self.problem.answer is None else self.answer == self.problem.answer
 
 

@@ -1,4 +1,4 @@
-"""What every sample of a run shares: settings, model, engine, sandbox, seeds."""
+"""The run that all samples share: settings, model, engine, sandbox, seeds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aimo_submit.sandbox import Sandbox
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What the samples of a run share."""
+    """Settings, model, engine and sandbox of a run."""
 
     config: Config
     format: Format

@@ -76,7 +76,7 @@ class Solver:
         return self.load()
 
     def solve(self, problem: Problem) -> Solution:
-        """The problem's solution, from whatever there is at the deadline. Never raises for it.
+        """Solves the problem with whatever there is at the deadline. Never raises for it.
 
         Problems are solved one at a time: the budget has one clock.
         """
@@ -92,7 +92,7 @@ class Solver:
         return solution
 
     def _within(self, allotment: Allotment, problem: Problem, traces: list[Trace]) -> Solution:
-        """The solution, even if the event loop is stuck: this waits outside of it."""
+        """Waits for the solution outside the event loop, which may be stuck."""
         if allotment.deadline_s <= 0:
             return conclude(self._config, problem, traces, 0.0)
         limit = allotment.deadline_s + self._grace_s
@@ -108,7 +108,7 @@ class Solver:
             return solution
 
     def submit(self, problem: Problem, seed: int) -> concurrent.futures.Future[Solution]:
-        """The solution to come, sampled from that seed; several may be under way at once.
+        """Begins a solution, sampled from that seed; several may be under way at once.
 
         Outside the budget of the run: this is for pools, which need every sample.
         """
@@ -116,7 +116,7 @@ class Solver:
         return self._call(self._solve(config, problem, [], whole(config)))
 
     def responds(self, within_s: float) -> bool:
-        """Whether the event loop still turns."""
+        """True if the event loop still turns."""
         turned = threading.Event()
         try:
             self._loop.call_soon_threadsafe(turned.set)
@@ -188,7 +188,7 @@ class Solver:
 
 
 def budget_of(config: Config) -> Budget | None:
-    """The budget of a run that starts now; None where its time has no limit."""
+    """Makes the budget of a run that starts now; None where its time has no limit."""
     if config.total_time_s is None:
         return None
     terms = Terms(
@@ -203,7 +203,7 @@ def budget_of(config: Config) -> Budget | None:
 
 
 def _started(part: asyncio.Task[T] | None, start: Starter[T]) -> asyncio.Task[T]:
-    """The part's start, begun now unless it is under way or has succeeded."""
+    """Begins the part's start, unless it is under way or has succeeded."""
     if part is None or (part.done() and (part.cancelled() or part.exception() is not None)):
         return asyncio.create_task(start())
     return part

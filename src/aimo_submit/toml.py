@@ -47,13 +47,13 @@ def checked(kind: type[T], where: str, table: Any) -> T:
 
 
 def meant(name: str, known: Sequence[str]) -> str:
-    """What may have been meant by a name that is not known."""
+    """Suggests a known name for one that is not."""
     near = get_close_matches(name, known, 1)
     return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
 
 
 def suits(value: Any, hint: Any) -> bool:
-    """Whether the value is of the type; a whole number is a float too, a bool is no number."""
+    """True if the value is of the type; a whole number is a float too, a bool is no number."""
     kinds = _kinds(hint)
     if isinstance(value, bool):
         return bool in kinds
@@ -66,13 +66,13 @@ def _record(hint: Any) -> type | None:
 
 
 def _kinds(hint: Any) -> tuple[type, ...]:
-    """The plain types that a hint allows."""
+    """Returns the plain types that a hint allows."""
     parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     return tuple(typing.get_origin(p) or p for p in parts)
 
 
 def named(hint: Any) -> str:
-    """The type as a user of TOML, which lacks `None`, knows it."""
+    """Names the type as a user of TOML, which lacks `None`, knows it."""
     kinds = [kind for kind in _kinds(hint) if kind is not types.NoneType]
     return " or ".join("table" if kind is dict else kind.__name__ for kind in kinds)
 
@@ -104,7 +104,7 @@ def parse_value(setting: str) -> tuple[str, Any]:
 
 
 def toml_value(value: Any) -> str:
-    """The value as TOML writes it."""
+    """Writes the value as TOML."""
     match value:
         case bool():
             return str(value).lower()
