@@ -8,8 +8,8 @@ real solver and loop as well, on the scripted engine's virtual clock, and compar
 
 The simulated bank: success ~ Beta(.40, .55); wrong answers in 40 clusters by Zipf's law; lengths
 log-normal, cut by the context. Its three free constants were set so that fixed N=48 and T/50 each
-come out as they did in the study that found policy R: docs/LOG.md. In three of ten problems the
-solver comes back up to a few seconds late, in one of a hundred 120 s late.
+come out as they did in the study that found policy R: docs/log/budget.md. In three of ten problems
+the solver comes back up to a few seconds late, in one of a hundred 120 s late.
 """
 
 from __future__ import annotations

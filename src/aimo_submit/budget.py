@@ -2,7 +2,7 @@
 
 Problems come one at a time, on one clock, with no going back. `Budget` hands each an `Allotment`
 and learns the pace from its `Effort`; every rule is a function of numbers, which the solver and
-the simulator (`benchmarks/budget.py`) share. docs/LOG.md derives the constants.
+the simulator (`benchmarks/budget.py`) share. docs/log/budget.md derives the constants.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from aimo_submit.vote import confidence
 
 log = logging.getLogger(__name__)
 
-UNDECIDED = 0.8  # confidence below which a selection is worth its time: docs/LOG.md
+UNDECIDED = 0.8  # confidence below which a selection is worth its time: docs/log/votes.md
 MAX_CANDIDATES = 4
 MAX_SUMMARY = 1024  # tokens of a solution that a pick reads: its end
 MIN_SUMMARY = 32  # fewer say nothing

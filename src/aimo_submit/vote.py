@@ -17,7 +17,7 @@ from aimo_submit.records import Outcome, Status, Trace, Vote
 Rule = Callable[[Sequence[Trace]], list[Vote]]
 Signal = Callable[[Trace], float]  # higher: more to be trusted
 
-BETA = 0.25  # a weight is exp(BETA * standardised signal); larger ones can cost: docs/LOG.md
+BETA = 0.25  # a weight is exp(BETA * standardised signal); larger ones can cost: docs/log/votes.md
 
 # The log-odds that the leader is right are SLOPE * lead + INTERCEPT. Fitted to 2,621 problems that
 # other models answered: `benchmarks/votes.py` prints both, and how well they hold.

@@ -15,7 +15,7 @@ from aimo_submit.errors import EngineDied
 from aimo_submit.journal import Journal, Key, key_of
 from aimo_submit.records import Problem, Solution
 
-# Samples in flight that keep an engine's batch full. Measured on the CPU: docs/LOG.md.
+# Samples in flight that keep an engine's batch full. Measured on the CPU: docs/log/engines.md.
 FULL_BATCH = 64
 
 # How often a problem under which the engine dies is begun anew.

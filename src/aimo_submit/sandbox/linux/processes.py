@@ -17,7 +17,7 @@ from aimo_submit.sandbox.linux.privileges import drop_capabilities
 
 PATIENCE_S = 5.0
 PAUSE_S = 0.001
-SHORT_NICE = -8  # about six times an ordinary session's share: docs/LOG.md, "The loop"
+SHORT_NICE = -8  # about six times an ordinary session's share: docs/log/loop.md
 LONG_NICE = 5  # a third of it, for a block that is no longer short
 
 
