@@ -9,7 +9,7 @@ UNWANTED := torchvision torchaudio torchcodec
 QUANTIZE := gptqmodel optimum torchao pypcre defuser device-smi logbar tokenicer threadpoolctl
 MESSAGE ?= $(shell git log -1 --format='%h %s')
 
-.PHONY: demo test check notebook push submit doctor eval bench bench-sandbox bench-budget \
+.PHONY: demo test check map notebook push submit doctor eval bench bench-sandbox bench-budget \
 	rehearse chaos bench-orders bench-tune bench-ray soak train-tiny iterate-tiny clean
 
 demo: $(VENV)/ready-demo  ## solve two dozen problems with the bundled model, showing the work
@@ -23,6 +23,10 @@ check: $(VENV)/ready-test  ## lint, types, and whether the notebooks are those o
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 	$(VENV)/bin/aimo-submit build --check
+	$(PY) docs/readme_map.py --check
+
+map: | $(VENV)/bin/python  ## the README's map, from the modules' docstrings
+	$(PY) docs/readme_map.py
 
 notebook: $(VENV)/ready-kaggle  ## build the notebooks, the kit inside the submission's
 	$(VENV)/bin/aimo-submit build
