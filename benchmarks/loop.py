@@ -5,7 +5,7 @@ Three ways to solve the same problems on the same engine, from the same seeds, i
   lockstep  as the AIMO-1 winner's notebook does: all samples wait for the slowest of a round,
             finished samples are submitted again, each block runs in a fresh `python3` with numpy
             and sympy imported, as many at a time as there are CPUs
-  ours      `aimo_submit.solver.solve`
+  ours      `aimo_submit.solve.solve`
   bound     the engine alone: the completions of `ours` decoded once more, with no code to wait for
 
 The ways take turns and the order rotates, so that a drifting machine is fair to all; the seed
