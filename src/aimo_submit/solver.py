@@ -1,7 +1,6 @@
-"""One problem, end to end. READ THIS FIRST.
+"""`solve` behind a plain call that returns in time, on an event loop in a thread of its own.
 
-problem -> prompt tokens -> N samples through up to M rounds (`loop.py`) -> vote -> solution.
-How long that may take, and how many samples it takes, is `budget.py`'s to say.
+The story of a problem is in `solve.py`; the budget of a run, in `budget.py`.
 """
 
 from __future__ import annotations

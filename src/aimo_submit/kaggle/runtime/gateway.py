@@ -15,7 +15,7 @@ from aimo_submit.kaggle.runtime.predictor import Predictor, plain
 def serve(predictor: Predictor, csv: Path, package: Any = None) -> None:
     """Answers all problems of the competition's gateway; at home, those of the csv.
 
-    `package` stands in for the competition's own, as `stand_in.py` does.
+    `package` is used in place of the competition's own.
     """
     facts = predictor.competition.package
     if facts is None:
