@@ -20,20 +20,20 @@ from aimo_submit.sandbox.linux.files import remove_tree
 
 PREFIX = "aimo-sandbox-"
 FIRST_UID, RANGES = 50_000, 19  # up to 59,728: above people, below systemd's
-SEATS = 511  # each with a user of its own; one more for each range
+MOST_WORKERS = 511  # each with a user of its own; one more for each range
 LOCK_NAME = "\0aimo-submit-uids-{}"
 
 
 def claim_folder() -> tuple[Path, int]:
     """A new folder for a sandbox, and the claim to it."""
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-    folder.chmod(0o711)  # the seats' users pass through it to their own
+    folder.chmod(0o711)  # the workers' users pass through it to their own
     return folder, _lock(folder)
 
 
 def claim_uids() -> tuple[int, socket.socket] | None:
-    """The first of `SEATS` + 1 user ids that no other sandbox here uses, and the claim to them."""
-    width = SEATS + 1
+    """The first user ids, for all workers and one more, that no other sandbox uses; the claim."""
+    width = MOST_WORKERS + 1
     for first in range(FIRST_UID, FIRST_UID + RANGES * width, width):
         claim = socket.socket(socket.AF_UNIX)
         try:
@@ -62,7 +62,7 @@ def collect_folders() -> None:
 def collect_processes(first_uid: int) -> None:
     """Ends what runs under user ids that have just been claimed."""
     for pid, uid in _owners():
-        if first_uid <= uid < first_uid + SEATS:
+        if first_uid <= uid < first_uid + MOST_WORKERS:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 

@@ -33,7 +33,7 @@ FIRST_VICTIM = "1000"  # when memory runs out, the kernel ends the block and not
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What surrounds the blocks of one seat."""
+    """What surrounds the blocks of one worker."""
 
     home: Path
     warden: int
@@ -41,7 +41,7 @@ class Cell:
     address_space: int  # bytes
     processes: int  # RLIMIT_NPROC
     uid: int | None  # None: the kit's own
-    striker: int  # a user that may signal the seat's, and whom nobody may signal
+    striker: int  # a user that may signal the worker's, and whom nobody may signal
     reads_all: bool
     owns_shared_memory: bool
     ruleset: int | None  # of Landlock, a descriptor

@@ -82,13 +82,13 @@ class Launched:
         """Whether it can be asked for wardens."""
         return self._process.poll() is None
 
-    def fork_warden(self, number: int, seat: socket.socket) -> None:
+    def fork_warden(self, number: int, theirs: socket.socket) -> None:
         """Asks for a warden that serves the socket. Raises OSError when the server is gone."""
-        socket.send_fds(self._control, [protocol.SEAT.pack(number)], [seat.fileno()])
+        socket.send_fds(self._control, [protocol.WORKER.pack(number)], [theirs.fileno()])
 
     def end_warden(self, number: int) -> None:
         """Asks to end a warden and what it left. Raises OSError when the server is gone."""
-        self._control.sendall(protocol.SEAT.pack(number))
+        self._control.sendall(protocol.WORKER.pack(number))
 
     def kill(self) -> None:
         """Ends the server alone: blocks that run go on."""

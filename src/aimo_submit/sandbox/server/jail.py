@@ -1,4 +1,4 @@
-"""The walls of one seat: user, folder, rules and filter, put up once by its warden."""
+"""The walls of one worker: user, folder, rules and filter, put up once by its warden."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from aimo_submit.sandbox.block.confine import Cell, prepare
-from aimo_submit.sandbox.leases import SEATS
+from aimo_submit.sandbox.leases import MOST_WORKERS
 from aimo_submit.sandbox.linux import landlock, namespaces, privileges, processes, seccomp
 from aimo_submit.sandbox.linux.files import empty_folder
 from aimo_submit.sandbox.linux.layers import Layers
@@ -33,7 +33,7 @@ class Plan:
 
 
 def build(plan: Plan, number: int) -> Cell:
-    """The cell of the seat with that number; its folder is new and empty."""
+    """The cell of the worker with that number; its folder is new and empty."""
     layers, limits = plan.layers, plan.limits
     first = layers.first_uid
     uid = None if first is None else first + number
@@ -51,7 +51,7 @@ def build(plan: Plan, number: int) -> Cell:
         address_space=address_space(os.getpid()) + limits.memory_bytes,
         processes=_process_limit(layers, limits),
         uid=uid,
-        striker=0 if first is None else first + SEATS,
+        striker=0 if first is None else first + MOST_WORKERS,
         reads_all=layers.reads_all,
         owns_shared_memory=layers.namespaces,
         ruleset=_ruleset(plan, home),
@@ -60,7 +60,7 @@ def build(plan: Plan, number: int) -> Cell:
 
 
 def home_prefix(number: int) -> str:
-    """How the names of a seat's folders begin."""
+    """How the names of a worker's folders begin."""
     return f"{number}-"
 
 

@@ -1,4 +1,4 @@
-"""One warden per seat: runs one block at a time, watches it from outside, ends all it started.
+"""One warden per worker: runs one block at a time, watches it from outside, ends all it started.
 
 As a subreaper, or as the first process of its own PID namespace, it inherits whatever the block
 orphans, so it always knows what is the block's.
@@ -54,10 +54,10 @@ class End(Enum):
 
 
 class Warden:
-    """Serves one seat until the other side closes it."""
+    """Serves one worker until the other side closes it."""
 
-    def __init__(self, seat: socket.socket, number: int, plan: Plan) -> None:
-        self.seat, self.number, self.plan, self.limits = seat, number, plan, plan.limits
+    def __init__(self, kit: socket.socket, number: int, plan: Plan) -> None:
+        self.kit, self.number, self.plan, self.limits = kit, number, plan, plan.limits
         self.pid = int(os.readlink("/proc/self"))  # as the kit sees it  # noqa: PTH115
         processes.subreaper()
         self.cell = build(plan, number)
@@ -72,9 +72,9 @@ class Warden:
         signal.set_wakeup_fd(wake_up, warn_on_full_buffer=False)
 
     def serve(self) -> None:
-        """Runs block after block; returns when the seat is closed."""
+        """Runs block after block; returns when the kit closes the socket."""
         self._send({"pid": self.pid, "layers": layers.rows(self.plan.layers)})
-        while (message := protocol.receive(self.seat)) is not None:
+        while (message := protocol.receive(self.kit)) is not None:
             if message:  # else a cancel that crossed with its block's reply
                 self._send(self.run(**message) if "code" in message else self.reset())
         self.reset()
@@ -103,7 +103,7 @@ class Warden:
 
     def _send(self, message: dict[str, Any]) -> None:
         with suppress(ConnectionError):  # closed meanwhile: the next receive will say so
-            self.seat.sendall(protocol.pack(message))
+            self.kit.sendall(protocol.pack(message))
 
     def _once(self, work: Work, capture: Capture, until: float) -> tuple[End, int]:
         block = Once(self.cell, work, self.strike)
@@ -135,7 +135,7 @@ class Warden:
     ) -> tuple[End, int]:
         """What ended the block, and its status; `news` is readable when that may be known."""
         poll = select.poll()
-        for fd in {self.seat.fileno(), block.output, self.wake, news}:
+        for fd in {self.kit.fileno(), block.output, self.wake, news}:
             poll.register(fd, select.POLLIN)
         look, free = time.monotonic() + TICK_S, self._free()
         while (left := until - (now := time.monotonic())) > 0:
@@ -145,7 +145,7 @@ class Warden:
                 processes.step_back(block.pid)
                 look = now + TICK_S
             ready = {fd for fd, _ in poll.poll(max(0.0, min(left, look - now)) * 1000 + 1)}
-            if self.seat.fileno() in ready:
+            if self.kit.fileno() in ready:
                 return End.CANCELLED, 0
             if self.wake in ready:
                 os.read(self.wake, 4096)

@@ -1,7 +1,7 @@
-"""The fork server: loads the libraries once, then forks a warden for every seat asked for.
+"""The fork server: loads the libraries once, then forks a warden for every worker asked for.
 
 Executed, never forked from the kit, so it inherits no secret; single-threaded, so it may fork.
-The control socket carries the numbers of seats: with a descriptor, fork a warden that serves it,
+The control socket carries the numbers of workers: with a descriptor, fork a warden that serves it,
 in the place of an earlier one; without, end the warden.
 """
 
@@ -84,7 +84,7 @@ class Zygote:
 
     def __init__(self, control: socket.socket, plan: Plan) -> None:
         self.control, self.plan = control, plan
-        self.wardens: dict[int, int] = {}  # by seat
+        self.wardens: dict[int, int] = {}  # by worker
 
     def serve(self) -> None:
         """Returns when the control socket is closed; nothing is left then."""
@@ -95,35 +95,35 @@ class Zygote:
         self._end()
 
     def _answer(self) -> bool:
-        data, fds, _, _ = socket.recv_fds(self.control, protocol.SEAT.size, 1)
+        data, fds, _, _ = socket.recv_fds(self.control, protocol.WORKER.size, 1)
         if not data:
             return False
-        number = protocol.SEAT.unpack(data)[0]
+        number = protocol.WORKER.unpack(data)[0]
         if number in self.wardens:
             processes.send(self.wardens.pop(number), signal.SIGKILL)
-            self._sweep()  # before the seat's user runs anything new
+            self._sweep()  # before the worker's user runs anything new
         self._clean(number)
         for fd in fds:
             self._fork_warden(number, socket.socket(fileno=fd))
         return True
 
     def _clean(self, number: int) -> None:
-        """Removes the folders of a seat whose warden is gone."""
+        """Removes the folders of a worker whose warden is gone."""
         for home in self.plan.root.glob(home_prefix(number) + "*"):
             with suppress(OSError):
                 remove_tree(home)
 
     def _sweep(self) -> None:
         gone = processes.end_descendants(spare=self.wardens.values())
-        self.wardens = {seat: pid for seat, pid in self.wardens.items() if pid not in gone}
+        self.wardens = {worker: pid for worker, pid in self.wardens.items() if pid not in gone}
 
-    def _fork_warden(self, number: int, seat: socket.socket) -> None:
+    def _fork_warden(self, number: int, kit: socket.socket) -> None:
         told, tell = os.pipe()
         pid = os.fork()
         if pid == 0:
-            self._be_warden(number, seat, tell)
+            self._be_warden(number, kit, tell)
         os.close(tell)
-        seat.close()
+        kit.close()
         if self.plan.layers.namespaces:
             os.waitpid(pid, 0)
         pid = int(os.read(told, 32) or 0)
@@ -131,7 +131,7 @@ class Zygote:
         if pid:
             self.wardens[number] = pid
 
-    def _be_warden(self, number: int, seat: socket.socket, tell: int) -> None:
+    def _be_warden(self, number: int, kit: socket.socket, tell: int) -> None:
         try:
             self.control.close()
             if self.plan.layers.namespaces:
@@ -140,7 +140,7 @@ class Zygote:
                     os._exit(0)
             os.write(tell, os.readlink("/proc/self").encode())  # noqa: PTH115
             os.close(tell)
-            Warden(seat, number, self.plan).serve()
+            Warden(kit, number, self.plan).serve()
         except BaseException:  # the process ends here: all that is left to do is to say why
             traceback.print_exc()
         finally:
@@ -149,7 +149,7 @@ class Zygote:
     def _end(self) -> None:
         until = time.monotonic() + GOODBYE_S
         while processes.reap()[1] and time.monotonic() < until:
-            time.sleep(processes.PAUSE_S)  # the wardens' seats are closed: they clean up and end
+            time.sleep(processes.PAUSE_S)  # the wardens have lost their kit: they clean up and end
         processes.end_descendants()
         with suppress(OSError):  # the kit, if it lives, is removing it as well
             remove_tree(self.plan.root)
