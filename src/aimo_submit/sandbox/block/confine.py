@@ -32,7 +32,7 @@ FIRST_VICTIM = "1000"  # when memory runs out, the kernel ends the block and not
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class Jail:
     """What surrounds the blocks of one worker."""
 
     home: Path
@@ -64,15 +64,15 @@ def prepare(home: Path) -> None:
     gc.freeze()
 
 
-def confine(cell: Cell, output: int, keep: Collection[int] = ()) -> None:
+def confine(jail: Jail, output: int, keep: Collection[int] = ()) -> None:
     """Gives the process its own session, folder, streams, limits and layers, and nothing else."""
     os.setsid()
     step_ahead()
     _take_streams(output)
-    _close_all_but({*keep, *(() if cell.ruleset is None else (cell.ruleset,))})
+    _close_all_but({*keep, *(() if jail.ruleset is None else (jail.ruleset,))})
     _restore_signals()
-    _limit(cell)
-    _drop_privileges(cell)
+    _limit(jail)
+    _drop_privileges(jail)
     random.seed(SEED)  # here, since a fork seeds `random` anew
     gc.enable()
 
@@ -123,14 +123,14 @@ def _restore_signals() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _limit(cell: Cell) -> None:
-    limits = cell.limits
+def _limit(jail: Jail) -> None:
+    limits = jail.limits
     for what, most in (
-        (resource.RLIMIT_AS, cell.address_space),
+        (resource.RLIMIT_AS, jail.address_space),
         (resource.RLIMIT_STACK, limits.stack_bytes),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
         (resource.RLIMIT_NOFILE, limits.open_files),
-        (resource.RLIMIT_NPROC, cell.processes),
+        (resource.RLIMIT_NPROC, jail.processes),
         (resource.RLIMIT_MSGQUEUE, 0),
         (resource.RLIMIT_CORE, 0),
     ):
@@ -143,16 +143,16 @@ def _set_limit(what: int, most: int) -> None:
     resource.setrlimit(what, (allowed, allowed))
 
 
-def _drop_privileges(cell: Cell) -> None:
+def _drop_privileges(jail: Jail) -> None:
     """The order matters: a change of user clears the parent-death signal."""
-    if cell.uid is None:
+    if jail.uid is None:
         privileges.drop_capabilities()
     else:
-        privileges.become(cell.uid, reads_all=cell.reads_all)
-    die_with_parent(cell.warden)
+        privileges.become(jail.uid, reads_all=jail.reads_all)
+    die_with_parent(jail.warden)
     privileges.no_new_privileges()
-    if cell.ruleset is not None:
-        landlock.restrict(cell.ruleset)
-        os.close(cell.ruleset)
-    if cell.filter is not None:
-        seccomp.install(cell.filter)
+    if jail.ruleset is not None:
+        landlock.restrict(jail.ruleset)
+        os.close(jail.ruleset)
+    if jail.filter is not None:
+        seccomp.install(jail.filter)

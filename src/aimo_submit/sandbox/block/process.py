@@ -15,18 +15,18 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from aimo_submit.sandbox import protocol
-from aimo_submit.sandbox.block.confine import Cell, confine, die_with_parent, limit_cpu
+from aimo_submit.sandbox.block.confine import Jail, confine, die_with_parent, limit_cpu
 from aimo_submit.sandbox.block.interpreter import Interpreter, flush, run_exit_handlers
 from aimo_submit.sandbox.linux.libc import PR_SET_PDEATHSIG, prctl
 
 
 def run_once(
-    cell: Cell, output: int, code: str, earlier: Sequence[str], timeout_s: float
+    jail: Jail, output: int, code: str, earlier: Sequence[str], timeout_s: float
 ) -> NoReturn:
     """Runs the block after the earlier ones and ends the process."""
     status = 1
     try:
-        confine(cell, output)
+        confine(jail, output)
         limit_cpu(timeout_s)
         interpreter = Interpreter()
         for block in earlier:
@@ -38,10 +38,10 @@ def run_once(
         os._exit(status & 255)
 
 
-def run_live(cell: Cell, output: int, channel: socket.socket) -> NoReturn:
+def run_live(jail: Jail, output: int, channel: socket.socket) -> NoReturn:
     """Runs the blocks that come down the channel, until it is closed."""
     try:
-        confine(cell, output, keep=[channel.fileno()])
+        confine(jail, output, keep=[channel.fileno()])
         interpreter = Interpreter()
         while job := protocol.receive(channel):
             channel.sendall(protocol.STATUS.pack(_advance(interpreter, **job)))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from aimo_submit.sandbox import protocol
 from aimo_submit.sandbox.block import process
-from aimo_submit.sandbox.block.confine import Cell
+from aimo_submit.sandbox.block.confine import Jail
 from aimo_submit.sandbox.linux import processes
 
 CREDENTIALS = struct.Struct("iII")  # pid, uid, gid, by the kernel's word
@@ -39,12 +39,12 @@ class Work:
 class Once:
     """A block in a process of its own."""
 
-    def __init__(self, cell: Cell, work: Work, strike: Strike) -> None:
+    def __init__(self, jail: Jail, work: Work, strike: Strike) -> None:
         self._strike = strike
         self.output, theirs = _pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            process.run_once(cell, theirs, work.code, work.earlier, work.timeout_s)
+            process.run_once(jail, theirs, work.code, work.earlier, work.timeout_s)
         os.close(theirs)
 
     def status(self) -> int | None:
@@ -61,14 +61,14 @@ class Once:
 class Live:
     """An interpreter that stays from block to block; stopped while it has nothing to do."""
 
-    def __init__(self, cell: Cell, strike: Strike) -> None:
+    def __init__(self, jail: Jail, strike: Strike) -> None:
         self._strike = strike
         self.output, theirs = _pipe()
         self.channel, far = socket.socketpair()
         self.channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self.pid = os.fork()
         if self.pid == 0:
-            process.run_live(cell, theirs, far)
+            process.run_live(jail, theirs, far)
         self.former = self.pid  # the interpreter before the last block, about to end
         self._handle = os.pidfd_open(self.pid)  # a process id alone may come to mean another
         os.close(theirs)

@@ -1,4 +1,4 @@
-"""The walls of one worker: user, folder, rules and filter, put up once by its warden."""
+"""The jail of one worker: its user, folder, Landlock rules and seccomp filter, made by its warden."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from aimo_submit.sandbox.block.confine import Cell, prepare
+from aimo_submit.sandbox.block.confine import Jail, prepare
 from aimo_submit.sandbox.leases import MOST_WORKERS
 from aimo_submit.sandbox.linux import landlock, namespaces, privileges, processes, seccomp
 from aimo_submit.sandbox.linux.files import empty_folder
@@ -22,8 +22,8 @@ SHARED_MEMORY = Path("/dev/shm")  # multiprocessing keeps its semaphores there
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What the fork server tells every warden."""
+class JailSpec:
+    """What all jails of a sandbox have in common."""
 
     root: Path
     limits: Limits
@@ -32,19 +32,19 @@ class Plan:
     listable: list[Path]
 
 
-def build(plan: Plan, number: int) -> Cell:
-    """The cell of the worker with that number; its folder is new and empty."""
-    layers, limits = plan.layers, plan.limits
+def make_jail(spec: JailSpec, number: int) -> Jail:
+    """The jail of the worker with that number; its folder is new and empty."""
+    layers, limits = spec.layers, spec.limits
     first = layers.first_uid
     uid = None if first is None else first + number
-    home = Path(tempfile.mkdtemp(prefix=home_prefix(number), dir=plan.root))
+    home = Path(tempfile.mkdtemp(prefix=home_prefix(number), dir=spec.root))
     if layers.namespaces:
         namespaces.own_mounts(home, uid, limits.file_bytes)
     elif uid is not None:
         os.chown(home, uid, uid)
     privileges.bound(reads_all=layers.reads_all)
     prepare(home)
-    return Cell(
+    return Jail(
         home=home,
         warden=os.getpid(),
         limits=limits,
@@ -54,7 +54,7 @@ def build(plan: Plan, number: int) -> Cell:
         striker=0 if first is None else first + MOST_WORKERS,
         reads_all=layers.reads_all,
         owns_shared_memory=layers.namespaces,
-        ruleset=_ruleset(plan, home),
+        ruleset=_ruleset(spec, home),
         filter=_filter(layers),
     )
 
@@ -64,23 +64,23 @@ def home_prefix(number: int) -> str:
     return f"{number}-"
 
 
-def strike_of(cell: Cell, layers: Layers) -> Callable[[], None]:
-    """The surest way to hit all processes of the cell at once."""
+def strike_of(jail: Jail, layers: Layers) -> Callable[[], None]:
+    """The surest way to hit all processes of the jail at once."""
     if layers.namespaces:
         return processes.strike_namespace
-    if cell.uid is not None:
-        return partial(processes.strike_user, cell.uid, cell.striker)
+    if jail.uid is not None:
+        return partial(processes.strike_user, jail.uid, jail.striker)
     return processes.strike_descendants
 
 
-def clear_shared_memory(cell: Cell, seconds: float) -> None:
+def clear_shared_memory(jail: Jail, seconds: float) -> None:
     """Removes what a block left in the memory that processes share, where it could write there."""
-    if cell.owns_shared_memory:
+    if jail.owns_shared_memory:
         empty_folder(SHARED_MEMORY, seconds)
-    elif cell.uid is not None:
+    elif jail.uid is not None:
         for path in list(SHARED_MEMORY.iterdir()):
             with suppress(OSError):  # gone
-                if path.lstat().st_uid == cell.uid:
+                if path.lstat().st_uid == jail.uid:
                     _remove(path, seconds)
 
 
@@ -97,12 +97,12 @@ def _process_limit(layers: Layers, limits: Limits) -> int:
     return limits.processes + (0 if alone else processes.count_threads(os.getuid()))
 
 
-def _ruleset(plan: Plan, home: Path) -> int | None:
-    if not plan.layers.landlock:
+def _ruleset(spec: JailSpec, home: Path) -> int | None:
+    if not spec.layers.landlock:
         return None
-    private = plan.layers.first_uid is not None or plan.layers.namespaces
+    private = spec.layers.first_uid is not None or spec.layers.namespaces
     writable = [home, Path(os.devnull), *([SHARED_MEMORY] if private else [])]
-    return landlock.ruleset(plan.readable, plan.listable, writable, plan.layers.landlock)
+    return landlock.ruleset(spec.readable, spec.listable, writable, spec.layers.landlock)
 
 
 def _filter(layers: Layers) -> seccomp.Program | None:

@@ -24,9 +24,9 @@ from aimo_submit.sandbox.server import usage
 from aimo_submit.sandbox.server.blocks import Capture, Live, Lost, Once, Work
 from aimo_submit.sandbox.server.jail import (
     SHARED_MEMORY,
-    Plan,
-    build,
+    JailSpec,
     clear_shared_memory,
+    make_jail,
     strike_of,
 )
 
@@ -56,13 +56,13 @@ class End(Enum):
 class Warden:
     """Serves one worker until the other side closes it."""
 
-    def __init__(self, kit: socket.socket, number: int, plan: Plan) -> None:
-        self.kit, self.number, self.plan, self.limits = kit, number, plan, plan.limits
+    def __init__(self, kit: socket.socket, number: int, spec: JailSpec) -> None:
+        self.kit, self.number, self.spec, self.limits = kit, number, spec, spec.limits
         self.pid = int(os.readlink("/proc/self"))  # as the kit sees it  # noqa: PTH115
         processes.subreaper()
-        self.cell = build(plan, number)
-        self.strike = strike_of(self.cell, plan.layers)
-        self.disk_is_bounded = plan.layers.namespaces
+        self.jail = make_jail(spec, number)
+        self.strike = strike_of(self.jail, spec.layers)
+        self.disk_is_bounded = spec.layers.namespaces
         self.resident = usage.resident(os.getpid())
         self.live: Live | None = None
         self.wake, wake_up = os.pipe()
@@ -73,7 +73,7 @@ class Warden:
 
     def serve(self) -> None:
         """Runs block after block; returns when the kit closes the socket."""
-        self._send({"pid": self.pid, "layers": layers.rows(self.plan.layers)})
+        self._send({"pid": self.pid, "layers": layers.rows(self.spec.layers)})
         while (message := protocol.receive(self.kit)) is not None:
             if message:  # else a cancel that crossed with its block's reply
                 self._send(self.run(**message) if "code" in message else self.reset())
@@ -106,7 +106,7 @@ class Warden:
             self.kit.sendall(protocol.pack(message))
 
     def _once(self, work: Work, capture: Capture, until: float) -> tuple[End, int]:
-        block = Once(self.cell, work, self.strike)
+        block = Once(self.jail, work, self.strike)
         try:
             return self._watch(block, self.wake, capture, until)
         finally:
@@ -116,7 +116,7 @@ class Warden:
             self._tidy()
 
     def _live(self, work: Work, capture: Capture, until: float) -> tuple[End, int]:
-        live = self.live = self.live or Live(self.cell, self.strike)
+        live = self.live = self.live or Live(self.jail, self.strike)
         end, status, kept = End.LOST, 0, False
         with suppress(Lost):
             live.begin(work)
@@ -171,23 +171,23 @@ class Warden:
     def _hoards(self) -> bool:
         """Whether the block's folder holds too much."""
         most = self.limits.file_bytes
-        return not self.disk_is_bounded and usage.disk_use(self.cell.home, most) > most
+        return not self.disk_is_bounded and usage.disk_use(self.jail.home, most) > most
 
     def _free(self) -> list[int]:
         """Free bytes of memory, and wherever a block can write, deleted files included."""
-        disks = (usage.free_disk(place) for place in (self.cell.home, SHARED_MEMORY))
+        disks = (usage.free_disk(place) for place in (self.jail.home, SHARED_MEMORY))
         return [usage.free_memory(), *disks]
 
     def _tidy(self) -> None:
         with suppress(OSError):  # there is none here
-            clear_shared_memory(self.cell, TIDY_S)
+            clear_shared_memory(self.jail, TIDY_S)
         clean = False
         with suppress(OSError):  # it is gone, or a link
-            clean = empty_folder(self.cell.home, TIDY_S)
+            clean = empty_folder(self.jail.home, TIDY_S)
         if not clean:
-            if self.cell.ruleset is not None:
-                os.close(self.cell.ruleset)
-            self.cell = build(self.plan, self.number)  # what is left goes with the sandbox
+            if self.jail.ruleset is not None:
+                os.close(self.jail.ruleset)
+            self.jail = make_jail(self.spec, self.number)  # what is left goes with the sandbox
 
 
 def _verdict(end: End, status: int, timeout_s: float) -> tuple[Outcome, str]:

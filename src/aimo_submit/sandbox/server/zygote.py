@@ -26,7 +26,7 @@ from aimo_submit.sandbox import leases, protocol
 from aimo_submit.sandbox.linux import landlock, layers, libc, namespaces, processes
 from aimo_submit.sandbox.linux.files import remove_tree
 from aimo_submit.sandbox.protocol import Limits
-from aimo_submit.sandbox.server.jail import Plan, home_prefix
+from aimo_submit.sandbox.server.jail import JailSpec, home_prefix
 from aimo_submit.sandbox.server.warden import Warden
 
 PRELOADED = ("math", "numpy", "sympy", "scipy.optimize", "scipy.special", "networkx")
@@ -41,8 +41,8 @@ def main() -> None:
     processes.subreaper()
     processes.step_ahead()
     preload()
-    plan = prepare(Path(root), **json.loads(options))
-    Zygote(control, plan).serve()
+    spec = jail_spec(Path(root), **json.loads(options))
+    Zygote(control, spec).serve()
 
 
 def preload() -> None:
@@ -63,10 +63,10 @@ def preload() -> None:
     libc.collapse_memory()
 
 
-def prepare(
+def jail_spec(
     root: Path, limits: dict[str, Any], first_uid: int | None, without: Collection[str]
-) -> Plan:
-    """What every warden needs to know; what earlier sandboxes left behind is gone."""
+) -> JailSpec:
+    """Removes what earlier sandboxes left behind and finds out which layers hold here."""
     leases.collect_folders()
     if first_uid is not None:
         leases.collect_processes(first_uid)
@@ -76,14 +76,14 @@ def prepare(
     readable, listable = landlock.interpreter_paths()
     if found.namespaces:
         namespaces.leave_network(user=found.user_namespace)
-    return Plan(root, Limits(**limits), found, readable, listable)
+    return JailSpec(root, Limits(**limits), found, readable, listable)
 
 
 class Zygote:
     """Keeps the wardens: forks them, reaps them, ends what a dead one left behind."""
 
-    def __init__(self, control: socket.socket, plan: Plan) -> None:
-        self.control, self.plan = control, plan
+    def __init__(self, control: socket.socket, spec: JailSpec) -> None:
+        self.control, self.spec = control, spec
         self.wardens: dict[int, int] = {}  # by worker
 
     def serve(self) -> None:
@@ -109,7 +109,7 @@ class Zygote:
 
     def _clean(self, number: int) -> None:
         """Removes the folders of a worker whose warden is gone."""
-        for home in self.plan.root.glob(home_prefix(number) + "*"):
+        for home in self.spec.root.glob(home_prefix(number) + "*"):
             with suppress(OSError):
                 remove_tree(home)
 
@@ -124,7 +124,7 @@ class Zygote:
             self._be_warden(number, kit, tell)
         os.close(tell)
         kit.close()
-        if self.plan.layers.namespaces:
+        if self.spec.layers.namespaces:
             os.waitpid(pid, 0)
         pid = int(os.read(told, 32) or 0)
         os.close(told)
@@ -134,13 +134,13 @@ class Zygote:
     def _be_warden(self, number: int, kit: socket.socket, tell: int) -> None:
         try:
             self.control.close()
-            if self.plan.layers.namespaces:
+            if self.spec.layers.namespaces:
                 namespaces.own_processes()
                 if os.fork():
                     os._exit(0)
             os.write(tell, os.readlink("/proc/self").encode())  # noqa: PTH115
             os.close(tell)
-            Warden(kit, number, self.plan).serve()
+            Warden(kit, number, self.spec).serve()
         except BaseException:  # the process ends here: all that is left to do is to say why
             traceback.print_exc()
         finally:
@@ -152,4 +152,4 @@ class Zygote:
             time.sleep(processes.PAUSE_S)  # the wardens have lost their kit: they clean up and end
         processes.end_descendants()
         with suppress(OSError):  # the kit, if it lives, is removing it as well
-            remove_tree(self.plan.root)
+            remove_tree(self.spec.root)
