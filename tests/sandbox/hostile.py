@@ -681,7 +681,7 @@ for signal_number in (17, 0, 10):
 """, within_s=2.5),
     ),
     fresh(
-        "processes_that_stop_and_kill_each_other_and_the_strike",
+        "processes_that_stop_and_kill_each_other_and_their_killer",
         *(
             attack(IGNORE_SIGNALS + f"""
 for _ in range(9):

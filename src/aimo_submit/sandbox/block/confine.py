@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -41,9 +41,9 @@ class Jail:
     address_space: int  # bytes
     processes: int  # RLIMIT_NPROC
     uid: int | None  # None: the kit's own
-    striker: int  # a user that may signal the worker's, and whom nobody may signal
     reads_all: bool
     owns_shared_memory: bool
+    kill_all: Callable[[], None]  # SIGKILL to every process of the worker, at once
     ruleset: int | None  # of Landlock, a descriptor
     filter: seccomp.Program | None
 

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aimo_submit.sandbox import protocol
@@ -16,8 +16,6 @@ from aimo_submit.sandbox.linux import processes
 
 CREDENTIALS = struct.Struct("iII")  # pid, uid, gid, by the kernel's word
 TALK_S = 1.0  # for a live interpreter to take a block or to say that one is gone
-
-Strike = Callable[[], None]
 
 
 CHUNK = 65_536
@@ -39,8 +37,8 @@ class Work:
 class Once:
     """A block in a process of its own."""
 
-    def __init__(self, jail: Jail, work: Work, strike: Strike) -> None:
-        self._strike = strike
+    def __init__(self, jail: Jail, work: Work) -> None:
+        self._kill_all = jail.kill_all
         self.output, theirs = _pipe()
         self.pid = os.fork()
         if self.pid == 0:
@@ -55,14 +53,14 @@ class Once:
         """Kills it with all it started."""
         processes.send(self.pid, signal.SIGKILL)
         processes.send(self.pid, signal.SIGKILL, group=True)
-        processes.end_all(self._strike)
+        processes.end_all(self._kill_all)
 
 
 class Live:
     """An interpreter that stays from block to block; stopped while it has nothing to do."""
 
-    def __init__(self, jail: Jail, strike: Strike) -> None:
-        self._strike = strike
+    def __init__(self, jail: Jail) -> None:
+        self._kill_all = jail.kill_all
         self.output, theirs = _pipe()
         self.channel, far = socket.socketpair()
         self.channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -114,7 +112,7 @@ class Live:
 
     def end(self) -> None:
         """Kills the interpreter with all it started."""
-        processes.end_all(self._strike)
+        processes.end_all(self._kill_all)
         self.channel.close()
         os.close(self.output)
         os.close(self._handle)

@@ -1,4 +1,4 @@
-"""The jail of one worker: its user, folder, Landlock rules and seccomp filter, made by its warden."""
+"""A jail for one worker: its uid, folder, Landlock rules and seccomp filter, set up once."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def make_jail(spec: JailSpec, number: int) -> Jail:
         address_space=address_space(os.getpid()) + limits.memory_bytes,
         processes=_process_limit(layers, limits),
         uid=uid,
-        striker=0 if first is None else first + MOST_WORKERS,
         reads_all=layers.reads_all,
         owns_shared_memory=layers.namespaces,
+        kill_all=_kill_all(layers, number),
         ruleset=_ruleset(spec, home),
         filter=_filter(layers),
     )
@@ -62,15 +62,6 @@ def make_jail(spec: JailSpec, number: int) -> Jail:
 def home_prefix(number: int) -> str:
     """How the names of a worker's folders begin."""
     return f"{number}-"
-
-
-def strike_of(jail: Jail, layers: Layers) -> Callable[[], None]:
-    """The surest way to hit all processes of the jail at once."""
-    if layers.namespaces:
-        return processes.strike_namespace
-    if jail.uid is not None:
-        return partial(processes.strike_user, jail.uid, jail.striker)
-    return processes.strike_descendants
 
 
 def clear_shared_memory(jail: Jail, seconds: float) -> None:
@@ -90,6 +81,15 @@ def _remove(path: Path, seconds: float) -> None:
         path.rmdir()
     else:
         path.unlink()
+
+
+def _kill_all(layers: Layers, number: int) -> Callable[[], None]:
+    if layers.namespaces:
+        return processes.kill_namespace
+    if layers.first_uid is not None:
+        helper = layers.first_uid + MOST_WORKERS
+        return partial(processes.kill_user, layers.first_uid + number, helper)
+    return processes.kill_descendants
 
 
 def _process_limit(layers: Layers, limits: Limits) -> int:

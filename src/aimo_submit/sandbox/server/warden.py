@@ -27,7 +27,6 @@ from aimo_submit.sandbox.server.jail import (
     JailSpec,
     clear_shared_memory,
     make_jail,
-    strike_of,
 )
 
 REASONS: dict[int, str] = {
@@ -61,7 +60,6 @@ class Warden:
         self.pid = int(os.readlink("/proc/self"))  # as the kit sees it  # noqa: PTH115
         processes.subreaper()
         self.jail = make_jail(spec, number)
-        self.strike = strike_of(self.jail, spec.layers)
         self.disk_is_bounded = spec.layers.namespaces
         self.resident = usage.resident(os.getpid())
         self.live: Live | None = None
@@ -106,7 +104,7 @@ class Warden:
             self.kit.sendall(protocol.pack(message))
 
     def _once(self, work: Work, capture: Capture, until: float) -> tuple[End, int]:
-        block = Once(self.jail, work, self.strike)
+        block = Once(self.jail, work)
         try:
             return self._watch(block, self.wake, capture, until)
         finally:
@@ -116,7 +114,7 @@ class Warden:
             self._tidy()
 
     def _live(self, work: Work, capture: Capture, until: float) -> tuple[End, int]:
-        live = self.live = self.live or Live(self.jail, self.strike)
+        live = self.live = self.live or Live(self.jail)
         end, status, kept = End.LOST, 0, False
         with suppress(Lost):
             live.begin(work)
