@@ -45,10 +45,10 @@ class Launched:
     """A running fork server; its imports go on in the background."""
 
     def __init__(self, limits: Limits, without: Collection[str]) -> None:
-        self.root, folder = leases.claim_folder()
+        self.root, folder = leases.take_folder()
         self._log = self.root / "zygote.log"
         self._control, theirs = socket.socketpair()
-        uids = leases.claim_uids() if os.geteuid() == 0 else None
+        uids = leases.take_uids() if os.geteuid() == 0 else None
         options = {
             "limits": dataclasses.asdict(limits),
             "first_uid": uids and uids[0],
@@ -69,8 +69,8 @@ class Launched:
                 stderr=log,
                 start_new_session=True,
             )
-        for claim in held:
-            os.close(claim)
+        for lease in held:
+            os.close(lease)
 
     @property
     def pid(self) -> int:
