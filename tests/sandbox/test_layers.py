@@ -289,9 +289,9 @@ def test_an_own_user_has_no_capability_and_counts_its_own_processes(home: Path, 
     code = """
     print(os.getresuid() == os.getresgid() == (on.first_uid,) * 3, os.getgroups())
     held = (ctypes.c_uint * 6)()
-    libc.libc.capget(privileges._HEADER, held)
+    libc.library.capget(privileges._HEADER, held)
     print([sets & ~(4 if on.reads_all else 0) for sets in held])
-    print([n for n in range(64) if libc.libc.prctl(libc.PR_CAPBSET_READ, n, 0, 0, 0) == 1
+    print([n for n in range(64) if libc.library.prctl(libc.PR_CAPBSET_READ, n, 0, 0, 0) == 1
            and not (n == 2 and on.reads_all)])
     print(refused(os.setuid, 0), refused(os.chown, ".", 0, 0), refused(os.kill, 1, 0))
     resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
