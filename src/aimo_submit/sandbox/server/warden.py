@@ -18,9 +18,8 @@ from typing import Any
 
 from aimo_submit.records import Outcome
 from aimo_submit.sandbox import protocol
-from aimo_submit.sandbox.linux import layers, processes
+from aimo_submit.sandbox.linux import layers, processes, usage
 from aimo_submit.sandbox.linux.files import empty_folder
-from aimo_submit.sandbox.server import usage
 from aimo_submit.sandbox.server.blocks import Capture, Live, Lost, Once, Work
 from aimo_submit.sandbox.server.jail import (
     SHARED_MEMORY,
