@@ -300,10 +300,14 @@ class Scene:
     def __init__(self, folder: Path, ports: dict[str, int]) -> None:
         self.folder = folder
         self.shm = _shm(folder)
+        package = Path(aimo_submit.__file__).parent
+        files = sorted(str(path.relative_to(package)) for path in package.rglob("*"))
+        assert {"data", "competition.py"} <= set(files)
         self.places = {
             **{place.upper(): str(folder / place) for place in ("kit", "input", "home", "tmp")},
             **{name: str(port) for name, port in ports.items()},
-            "PACKAGE": str(Path(aimo_submit.__file__).parent),
+            "PACKAGE": str(package),
+            "FILES": repr(files),
             "PARENT": str(os.getpid()),
             "SHM": str(self.shm),
         }

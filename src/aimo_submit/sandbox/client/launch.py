@@ -11,22 +11,23 @@ import subprocess
 import sys
 from collections.abc import Collection
 from contextlib import suppress
-from pathlib import Path
 
 from aimo_submit.sandbox import leases, protocol
 from aimo_submit.sandbox.linux.files import remove_tree
+from aimo_submit.sandbox.linux.landlock import KIT
 from aimo_submit.sandbox.protocol import Limits
 
 GOODBYE_S = 5.0
 LOG_TAIL = 2000  # characters of the fork server's last words
-KIT = Path(__file__).parents[2]
 
-# Makes our modules importable by path: installed or not, and without the kit's own `__init__`.
+# Makes our modules importable by path, installed or not, and without the kit's own `__init__`.
+# The current folder leaves the path by hand: Python 3.10 has no option for it.
 BOOTSTRAP = f"""
-import sys, types
-for name, path in {[("aimo_submit", str(KIT)), ("aimo_submit.sandbox", str(KIT / "sandbox"))]!r}:
-    sys.modules[name] = types.ModuleType(name)
-    sys.modules[name].__path__ = [path]
+import sys
+sys.path.remove("")
+import types
+kit = sys.modules["aimo_submit"] = types.ModuleType("aimo_submit")
+kit.__path__ = [{str(KIT)!r}]
 from aimo_submit.sandbox.server.zygote import main
 main()
 """
@@ -58,7 +59,7 @@ class Launched:
         with theirs, self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-s", "-P", "-c", BOOTSTRAP),  # -I would drop the hash seed
+                    *(sys.executable, "-s", "-c", BOOTSTRAP),  # -I would drop the hash seed
                     *(str(theirs.fileno()), str(self.root), json.dumps(options)),
                 ],
                 pass_fds=[theirs.fileno(), *held],
