@@ -2,9 +2,10 @@
 
 A block prints HOLE where an attack got through, and "tried" once it has tried everything.
 Placeholders, filled in by `hostile_driver`: {KIT}, {INPUT}, {HOME}, {TMP} (folders of the kit),
-{ROOT} (the sandbox's own folder), {PACKAGE} (our sources), {FILES} (all below), {PORT}, {PORT6}, {UDP} (the kit's
-servers), {PARENT} (the kit's process), {PIDS} (the kit, the sandbox, and another sample's live
-session), {NEIGHBOUR_HOME} (that session's folder), {SHM} (a file of the kit in /dev/shm).
+{ROOT} (the sandbox's own folder), {PACKAGE} (our sources), {FILES} (all that is in there), {PORT},
+{PORT6}, {UDP} (the kit's servers), {PARENT} (the kit's process), {PIDS} (the kit, the sandbox, and
+another sample's live session), {NEIGHBOUR_HOME} (that session's folder), {SHM} (a file of the kit
+in /dev/shm).
 """
 
 from __future__ import annotations
