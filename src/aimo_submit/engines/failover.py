@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from aimo_submit.engines import Engine, Sampling, Starter
-from aimo_submit.engines.replica import Patience, Place
+from aimo_submit.engines.replica import Patience, Replica
 from aimo_submit.errors import EngineDied
 from aimo_submit.records import Completion
 
@@ -29,8 +29,8 @@ class Guarded:
 
     def __init__(self, starters: Sequence[Starter], patience: Patience) -> None:
         self._changed = asyncio.Event()
-        self._places = [Place(start, patience, self._note) for start in starters]
-        self._homes: OrderedDict[int, Place] = OrderedDict()
+        self._replicas = [Replica(start, patience, self._note) for start in starters]
+        self._homes: OrderedDict[int, Replica] = OrderedDict()
         self._down_since: float | None = None
         self._closed = False
 
@@ -38,19 +38,19 @@ class Guarded:
     async def start(cls, starters: Sequence[Starter], patience: Patience | None = None) -> Guarded:
         """All engines begun and one of them up; where none starts, what hindered the first."""
         guarded = cls(starters, patience or Patience())
-        places = guarded._places
-        for place in places:
-            place.open()
+        replicas = guarded._replicas
+        for replica in replicas:
+            replica.open()
         try:
-            await guarded._until(lambda: all(place.failure for place in places))
+            await guarded._until(lambda: all(replica.failure for replica in replicas))
             if not guarded._up:
-                raise next(place.failure for place in places if place.failure)
+                raise next(replica.failure for replica in replicas if replica.failure)
         except BaseException:
             await guarded.aclose()
             raise
-        for place in places:
-            if place.failure:
-                log.warning("going on without one engine: %s", place.failure)
+        for replica in replicas:
+            if replica.failure:
+                log.warning("going on without one engine: %s", replica.failure)
         return guarded
 
     @property
@@ -59,7 +59,7 @@ class Guarded:
 
     @property
     def running(self) -> int:
-        return sum(place.engine.running for place in self._places if place.ready and place.engine)
+        return sum(replica.engine.running for replica in self._replicas if replica.ready and replica.engine)
 
     @property
     def drawn(self) -> int:
@@ -73,7 +73,7 @@ class Guarded:
 
     @property
     def _engines(self) -> list[Engine]:
-        return [place.engine for place in self._places if place.engine]
+        return [replica.engine for replica in self._replicas if replica.engine]
 
     def encode(self, text: str, *, prompt: bool = False) -> list[int]:
         return self._engines[0].encode(text, prompt=prompt)
@@ -81,9 +81,9 @@ class Guarded:
     async def complete(self, prompt: Sequence[int], sampling: Sampling) -> Completion:
         """The model's continuation of the prompt, whatever becomes of the engine meanwhile."""
         for _ in range(DEATHS - 1):
-            place = await self._home(sampling.sample)
+            replica = await self._home(sampling.sample)
             try:
-                return await place.complete(prompt, sampling)
+                return await replica.complete(prompt, sampling)
             except EngineDied:
                 continue
         return await (await self._home(sampling.sample)).complete(prompt, sampling)
@@ -92,14 +92,14 @@ class Guarded:
         """Ends all engines; what is in flight fails."""
         self._closed = True
         self._note()
-        await asyncio.gather(*(place.aclose() for place in self._places))
+        await asyncio.gather(*(replica.aclose() for replica in self._replicas))
 
-    async def _home(self, sample: int) -> Place:
+    async def _home(self, sample: int) -> Replica:
         """Where a sample's rounds go: where the last was, else where there is least to do."""
         await self._engine_up()
         home = self._homes.get(sample)
         if home is None or not home.ready:
-            home = min((p for p in self._places if p.ready), key=lambda place: place.size)
+            home = min((p for p in self._replicas if p.ready), key=lambda replica: replica.size)
         if sample:
             self._homes[sample] = home
             self._homes.move_to_end(sample)
@@ -114,7 +114,7 @@ class Guarded:
             async with asyncio.timeout_at(None if since is None else since + GIVE_UP_S):
                 await self._until(lambda: self._closed)
         except TimeoutError:
-            why = next((str(p.failure) for p in self._places if p.failure), "none came up")
+            why = next((str(p.failure) for p in self._replicas if p.failure), "none came up")
             raise EngineDied(f"and for {GIVE_UP_S:.0f} s there was no other: {why}") from None
         if self._closed:
             raise EngineDied("it was closed")
@@ -126,7 +126,7 @@ class Guarded:
 
     @property
     def _up(self) -> bool:
-        return any(place.ready for place in self._places)
+        return any(replica.ready for replica in self._replicas)
 
     def _note(self) -> None:
         """Wakes those who wait for a change."""
