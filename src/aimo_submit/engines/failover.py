@@ -24,7 +24,7 @@ GIVE_UP_S = 600.0  # without any engine, after which requests fail at once
 _HOMES = 8192  # samples whose engine is remembered
 
 
-class Guarded:
+class Failover:
     """An engine that outlives the engines it is made of."""
 
     def __init__(self, starters: Sequence[Starter], patience: Patience) -> None:
@@ -35,23 +35,23 @@ class Guarded:
         self._closed = False
 
     @classmethod
-    async def start(cls, starters: Sequence[Starter], patience: Patience | None = None) -> Guarded:
+    async def start(cls, starters: Sequence[Starter], patience: Patience | None = None) -> Failover:
         """All engines begun and one of them up; where none starts, what hindered the first."""
-        guarded = cls(starters, patience or Patience())
-        replicas = guarded._replicas
+        failover = cls(starters, patience or Patience())
+        replicas = failover._replicas
         for replica in replicas:
             replica.open()
         try:
-            await guarded._until(lambda: all(replica.failure for replica in replicas))
-            if not guarded._up:
+            await failover._until(lambda: all(replica.failure for replica in replicas))
+            if not failover._up:
                 raise next(replica.failure for replica in replicas if replica.failure)
         except BaseException:
-            await guarded.aclose()
+            await failover.aclose()
             raise
         for replica in replicas:
             if replica.failure:
                 log.warning("going on without one engine: %s", replica.failure)
-        return guarded
+        return failover
 
     @property
     def context(self) -> int:
