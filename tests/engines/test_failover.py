@@ -92,7 +92,7 @@ def simulated(
     *starters: Starter,
     patience: Patience | None = None,
 ) -> Any:
-    """What the work returns, on a virtual clock, with engines from those starters."""
+    """Runs the work on a virtual clock, with engines from those starters."""
 
     async def whole() -> Any:
         failover = await Failover.start(starters, patience)
@@ -168,7 +168,8 @@ def test_what_waits_for_an_engine_ends_with_its_callers_deadline() -> None:
                 await failover.complete([1], asked())
         return asyncio.get_running_loop().time()
 
-    assert simulated(work, Makers(lambda: Chaos(dies_s=10), Chaos, load_s=100)) == pytest.approx(150)
+    makers = Makers(lambda: Chaos(dies_s=10), Chaos, load_s=100)
+    assert simulated(work, makers) == pytest.approx(150)
 
 
 def test_a_start_that_fails_is_tried_again_ever_more_slowly_while_requests_wait() -> None:

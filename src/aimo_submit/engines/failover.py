@@ -1,4 +1,4 @@
-"""Engines behind one: a request that loses its engine is asked again, of another or a new one.
+"""An engine made of engines: a request that loses its engine is asked again, of another.
 
 Every engine of a run is behind this: one, several replicas, several servers. The completion that
 was lost is asked for again with the same prompt and seed, so a sample goes on from its last round.
@@ -16,6 +16,7 @@ from aimo_submit.engines import Engine, Sampling, Starter
 from aimo_submit.engines.replica import Patience, Replica
 from aimo_submit.errors import EngineDied
 from aimo_submit.records import Completion
+from aimo_submit.timeout import timeout
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class Failover:
 
     @classmethod
     async def start(cls, starters: Sequence[Starter], patience: Patience | None = None) -> Failover:
-        """All engines begun and one of them up; where none starts, what hindered the first."""
+        """Starts all engines and waits for one; where none starts, raises the first's error."""
         failover = cls(starters, patience or Patience())
         replicas = failover._replicas
         for replica in replicas:
@@ -59,7 +60,7 @@ class Failover:
 
     @property
     def running(self) -> int:
-        return sum(replica.engine.running for replica in self._replicas if replica.ready and replica.engine)
+        return sum(r.engine.running for r in self._replicas if r.ready and r.engine)
 
     @property
     def drawn(self) -> int:
@@ -79,7 +80,7 @@ class Failover:
         return self._engines[0].encode(text, prompt=prompt)
 
     async def complete(self, prompt: Sequence[int], sampling: Sampling) -> Completion:
-        """The model's continuation of the prompt, whatever becomes of the engine meanwhile."""
+        """Completes the prompt, whatever becomes of the engine meanwhile."""
         for _ in range(DEATHS - 1):
             replica = await self._home(sampling.sample)
             try:
@@ -95,7 +96,7 @@ class Failover:
         await asyncio.gather(*(replica.aclose() for replica in self._replicas))
 
     async def _home(self, sample: int) -> Replica:
-        """Where a sample's rounds go: where the last was, else where there is least to do."""
+        """Returns the replica of the sample's last round, else the one with the fewest requests."""
         await self._engine_up()
         home = self._homes.get(sample)
         if home is None or not home.ready:
@@ -108,10 +109,10 @@ class Failover:
         return home
 
     async def _engine_up(self) -> None:
-        """Returns once there is an engine, which is waited for up to GIVE_UP_S."""
-        since = self._down_since
+        """Waits for an engine; raises EngineDied once there has been none for GIVE_UP_S."""
+        since, now = self._down_since, asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout_at(None if since is None else since + GIVE_UP_S):
+            async with timeout(None if since is None else since + GIVE_UP_S - now):
                 await self._until(lambda: self._closed)
         except TimeoutError:
             why = next((str(p.failure) for p in self._replicas if p.failure), "none came up")
@@ -120,7 +121,7 @@ class Failover:
             raise EngineDied("it was closed")
 
     async def _until(self, true: Callable[[], bool]) -> None:
-        """Returns once an engine is up, or that is true."""
+        """Waits until an engine is up, or that is true."""
         while not (self._up or true()):
             await self._changed.wait()
 

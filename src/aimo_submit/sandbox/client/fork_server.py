@@ -24,7 +24,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from aimo_submit.errors import UserError
 from aimo_submit.records import Execution, Outcome, Scope
@@ -40,6 +40,7 @@ from aimo_submit.sandbox.client.worker import (
 )
 from aimo_submit.sandbox.leases import MOST_WORKERS
 from aimo_submit.sandbox.protocol import Limits
+from aimo_submit.timeout import timeout
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class ForkServer:
         self._settling: set[asyncio.Task[None]] = set()
         self._numbers = set(range(MOST_WORKERS))
 
-    async def __aenter__(self) -> Self:
+    async def __aenter__(self) -> ForkServer:
         self.start()
         return self
 
@@ -129,7 +130,7 @@ class ForkServer:
     async def run_in(self, hold: Hold, block: Block) -> Execution:
         """What the block did on the worker that is held from now on."""
         try:
-            async with asyncio.timeout(self.limits.queue_s):
+            async with timeout(self.limits.queue_s):
                 await self._slots.acquire()
         except TimeoutError:
             return _killed(f"no worker was free for {self.limits.queue_s:g} s")

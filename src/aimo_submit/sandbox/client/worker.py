@@ -8,11 +8,12 @@ import socket
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 from aimo_submit.records import Execution, Outcome, Scope
 from aimo_submit.sandbox import protocol
 from aimo_submit.sandbox.client.launch import Launched
+from aimo_submit.timeout import timeout
 
 START_S = 60.0  # the libraries import in about one; on a busy machine in many
 GRACE_S = 5.0  # past a block's deadline, for its warden to kill, clean up and reply
@@ -37,7 +38,7 @@ class Worker:
         self._size: int | None = None  # of the reply begun: a cancelled wait for it can be resumed
 
     @classmethod
-    async def open(cls, server: Launched, number: int) -> Self:
+    async def open(cls, server: Launched, number: int) -> Worker:
         """A worker whose warden is ready."""
         ours, theirs = socket.socketpair()
         with theirs:
@@ -79,7 +80,7 @@ class Worker:
         """Ends the warden with its block; returns when it is gone."""
         with suppress(*LOST):
             self._writer.write_eof()
-            async with asyncio.timeout(GRACE_S), self._talking:
+            async with timeout(GRACE_S), self._talking:
                 await self._reader.read()
         self.close()
 
@@ -88,7 +89,7 @@ class Worker:
         self._writer.close()
 
     async def _receive(self, timeout_s: float) -> dict[str, Any]:
-        async with asyncio.timeout(timeout_s):
+        async with timeout(timeout_s):
             if self._size is None:
                 head = await self._reader.readexactly(protocol.LENGTH.size)
                 self._size = protocol.LENGTH.unpack(head)[0]
