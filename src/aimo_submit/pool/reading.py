@@ -39,7 +39,7 @@ class Sample(NamedTuple):
     answer: int | None
     tokens: Sequence[int]
     engine_s: Sequence[float]
-    code_s: Sequence[float]  # that the blocks themselves ran: the wait for a seat is the recorder's
+    code_s: Sequence[float]  # that the blocks ran: the wait for a worker is the recorder's
     logprob: float  # mean over its tokens; nan where unknown
     has_code: bool
     boxed: bool
