@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,12 +137,12 @@ def _app() -> App:
         allow_repeating=True,  # the last one counts
         show_default=lambda value: str(value) if value else None,
     )
-    form = {"version_flags": (), "help_format": "plaintext", "default_parameter": common}
-    app = App("aimo-submit", ABOUT, **form)
+    group_of = partial(App, version_flags=(), help_format="plaintext", default_parameter=common)
+    app = group_of("aimo-submit", ABOUT)
     for number, (name, (function, about, example)) in enumerate(COMMANDS.items()):
         group, _, action = name.rpartition(" ")
         if group and group not in app:
-            app.command(App(group, GROUPS[group], sort_key=number, **form))
+            app.command(group_of(group, GROUPS[group], sort_key=number))
         (app[group] if group else app).command(
             f"aimo_submit.cli.{function}",
             action,

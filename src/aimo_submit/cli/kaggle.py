@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,21 +39,10 @@ Version = Annotated[int | None, Parameter(help="its number [default: the newest 
 
 
 def patience(times: Times, update: Callable[[str], None]) -> Patience:
-    """How to wait: with a line that is overwritten on a terminal, and with few lines elsewhere."""
-    return Patience(update if notes.is_terminal else _news(), every_s=times.every_s)
-
-
-def _news() -> Callable[[str], None]:
-    """Without a terminal: notes each status once, whatever the minutes behind it."""
-    told: set[str] = set()
-
-    def tell(line: str) -> None:
-        status = line.rpartition(" (")[0]
-        if status not in told:
-            told.add(status)
-            note(line)
-
-    return tell
+    """How to wait: a terminal's line is overwritten; elsewhere each status is noted once."""
+    once = cache(note)
+    report = update if notes.is_terminal else lambda line: once(line.rpartition(" (")[0])
+    return Patience(report, every_s=times.every_s)
 
 
 def build(*, folder: Folder = Path(), config: Path | None = None, check: bool = False) -> int:
@@ -223,22 +213,17 @@ def _await_score(api: Any, entry: Entry, times: Times) -> None:
 
 def scores(*, times: Seam = TIMES) -> None:
     """Prints the scores of all submissions."""
-    _refresh([e for e in ledger.read() if e.status == ledger.PENDING], times)
-    groups = ledger.by_config(ledger.read())
-    if not groups:
-        raise UserError("nothing has been submitted from here: run aimo-submit submit first")
-    say(submissions_table(groups))
-
-
-def _refresh(pending: Sequence[Entry], times: Times) -> None:
-    if not pending:
-        return
+    pending = [entry for entry in ledger.read() if entry.status == ledger.PENDING]
     try:
-        api = connect(times.silence_s)
+        api = connect(times.silence_s) if pending else None
         for entry in pending:
             ledger.append(submission.look(api, entry))
     except (KaggleFailed, UserError) as error:  # what is recorded can be shown all the same
         note(f"what is pending was not looked up: {error}")
+    groups = ledger.by_config(ledger.read())
+    if not groups:
+        raise UserError("nothing has been submitted from here: run aimo-submit submit first")
+    say(submissions_table(groups))
 
 
 def _signed_in(folder: Path, times: Times) -> tuple[Metadata, Any]:

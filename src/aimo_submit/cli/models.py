@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import datetime
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -42,22 +42,19 @@ def models(
         samples: how many are to run at once
     """
     if card is not None:
-        _say_all(_details(find_card(card)))
+        for line in _details(find_card(card)):
+            say(line)
     elif machine is None:
         say(_overview(samples))
         note("details: aimo-submit models --machine t4x2, or aimo-submit models CARD")
     elif machine in HARDWARE:
         hardware = _machines()[machine]
         say(_closely(hardware, samples))
-        _say_all(_refused(hardware))
+        for line in _refused(hardware):
+            say(line)
         note("tokens/s are estimates from data sheets: aimo-submit profile measures")
     else:
         raise UserError(f"--machine {machine}: known are {', '.join(HARDWARE)}")
-
-
-def _say_all(lines: Iterable[str]) -> None:
-    for line in lines:
-        say(line)
 
 
 def _machines() -> dict[str, Hardware]:

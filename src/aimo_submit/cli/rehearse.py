@@ -104,6 +104,7 @@ def _plan(problems: str, under: Conditions) -> Plan:
     if under.keep and under.keep.exists() and not under.keep.is_dir():
         raise UserError(f"--keep {under.keep}: is a file; name a folder")
     edition = under.edition or _edition(under.folder)
+    package = _package(under.package, under.folder, edition)
     settings = {"engine": under.engine, **values(under.settings)}
     Config.of(settings)
     return Plan(
@@ -112,7 +113,7 @@ def _plan(problems: str, under: Conditions) -> Plan:
         problems=load_problems(problems, competition_named(edition))[: under.limit],
         card=load_card(under.model),
         layout=under.layout,
-        package=_package(under.package, under.folder, edition),
+        package=package,
         speed=under.speed,
         settings=settings,
         scripted=under.scripted,

@@ -45,7 +45,7 @@ def summary_table(summary: Summary) -> Table:
         ("tokens", f"{summary.tokens:,}"),
         ("seconds", f"{summary.seconds:,.1f}, summed over problems"),
         ("sample time", _shares(summary)),
-        *((f"  {n}", ending) for ending, n in _endings(summary)),
+        *((f"  {n}", escape(ending)) for ending, n in summary.endings.items()),
     ]
     for name, value in rows:
         table.add_row(name, value)
@@ -100,10 +100,6 @@ def comparison(both: int, pass_1: Accuracy, maj_n: Accuracy) -> str:
 def _gain(gain: Accuracy) -> str:
     low, high = (100 * bound for bound in gain.interval)
     return f"{100 * gain.mean:+.1f} (95%: {low:+.1f} to {high:+.1f})"
-
-
-def _endings(summary: Summary) -> list[tuple[str, int]]:
-    return [(escape(ending), n) for ending, n in summary.endings.items()]
 
 
 def _accuracy(accuracy: Accuracy | None) -> str:

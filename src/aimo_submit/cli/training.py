@@ -22,7 +22,7 @@ from aimo_submit.journal import Journal
 from aimo_submit.records import Problem
 from aimo_submit.start import start_solver
 from aimo_submit.training import calibration
-from aimo_submit.training.distil import Row, choose, harvest, sample, unsolved
+from aimo_submit.training.distil import choose, harvest, sample, unsolved
 from aimo_submit.training.filters import HeldOut
 from aimo_submit.training.quantize import TOOLS, Recipe, act_order_for, quantise, write_card
 
@@ -56,8 +56,8 @@ def distil(
         raise UserError(f"--out {target}: the data is written as Parquet; name it FILE.parquet")
     if config.total_time_s is not None:
         raise UserError("distil keeps no time budget: drop total_time_s")
-    for package in ("pandas", "pyarrow"):
-        need(package, "data")
+    need("pyarrow", "data")
+    pandas = need("pandas", "data")
     chosen = _chosen(problems, limit, against, config)
     fits_context(card, chosen)
     journal = target.with_suffix(".samples.jsonl")  # SET may be FILE.jsonl
@@ -69,7 +69,11 @@ def distil(
         f"{found.samples - found.right} wrong, {found.unsound} whose last code failed, "
         f"{found.alike} near-duplicates dropped"
     )
-    _write(found.rows, target)
+    if not found.rows:
+        raise UserError("no solution is right: nothing is written; try a stronger teacher")
+    part = target.with_name(target.name + ".part")
+    pandas.DataFrame(found.rows).to_parquet(part, index=False)
+    part.replace(target)  # only by a whole file
     say(f"{target}: {len(found.rows)} solutions; every sample is in {journal}")
 
 
@@ -109,17 +113,6 @@ def _sample(
             at_once=problems_at_once(config),
             report=lambda solution: notes.print(show.solution_line(solution)),
         )
-
-
-def _write(rows: Sequence[Row], target: Path) -> None:
-    """Writes the rows; a file of that name is replaced only by a whole one."""
-    import pandas as pd
-
-    if not rows:
-        raise UserError("no solution is right: nothing is written; try a stronger teacher")
-    part = target.with_name(target.name + ".part")
-    pd.DataFrame(list(rows)).to_parquet(part, index=False)
-    part.replace(target)
 
 
 def quantize(

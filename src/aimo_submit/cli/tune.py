@@ -103,7 +103,11 @@ def tune(
         profile = plan.profile_for(settings.get("model", MODEL))
         tuner = Tuner(recorded, profile, plan.terms, line.update)
         if asked:
-            _print_comparisons(_compared(tuner, asked), timed=tuner.timed, as_json=as_json)
+            found = _compared(tuner, asked)
+            if as_json:
+                print(json.dumps([comparison_json(c) for c in found]))
+            else:
+                say(comparison_table(found, timed=tuner.timed))
             return
         tuning = tuner.tuning()
     if as_json:
@@ -112,8 +116,11 @@ def tune(
         _print(tuning)
         for warning in warnings(tuning, settings):
             _say("warning", f": {warning}", "yellow")
-    if out:
-        _write(out, tuning, settings)
+    if out and tuning.choice is None:
+        raise UserError(f"nothing is recommended, so {out} was not written; see the warnings")
+    if out and tuning.choice:
+        write(out, toml(tuning, tuning.choice, settings))
+        note(f"{out} holds the settings, for notebooks/config.toml and for --config")
     if tuning.choice and not as_json:
         _say("recommended", f": {reason(tuning, tuning.choice)}")
 
@@ -121,13 +128,6 @@ def tune(
 def _say(head: str, rest: str = "", style: str = "bold") -> None:
     """Prints a line whose head stands out."""
     out.print(Text.assemble((head, style), rest), soft_wrap=True)
-
-
-def _write(path: Path, tuning: Tuning, settings: Mapping[str, Any]) -> None:
-    if tuning.choice is None:
-        raise UserError(f"nothing is recommended, so {path} was not written; see the warnings")
-    write(path, toml(tuning, tuning.choice, settings))
-    note(f"{path} holds the settings, for notebooks/config.toml and for --config")
 
 
 def _print(tuning: Tuning) -> None:
@@ -173,13 +173,6 @@ def _compared(tuner: Tuner, asked: Sequence[Mapping[str, Any]]) -> Sequence[Comp
             )
         asked = [asked_of(choice.recommended.setting), *asked]
     return compare(tuner, *asked)
-
-
-def _print_comparisons(found: Sequence[Comparison], *, timed: bool, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps([comparison_json(c) for c in found]))
-    else:
-        say(comparison_table(found, timed=timed))
 
 
 def tuning_json(tuning: Tuning, settings: Mapping[str, Any]) -> dict[str, Any]:
