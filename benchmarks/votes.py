@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aimo_submit.answers import extract
+from aimo_submit.cli.tables import rules_table
 from aimo_submit.pool.ballots import Ballot, load_ballots
 from aimo_submit.records import Completion, Execution, Finish, Outcome, Round, Status, Trace
 from aimo_submit.tune.vote_rules import (
@@ -35,7 +36,6 @@ from aimo_submit.tune.vote_rules import (
     fit,
     parts,
     quality,
-    rules_table,
     tallies,
 )
 

@@ -27,6 +27,7 @@ FLOORS = [
     {"kaggle", "kaggle.client", "kaggle.upload", "kaggle.rehearsal"},
     {"doctor"},
     {"cli"},
+    {"__main__"},
 ]
 OFFLINE = {"pool", "evaluate", "tune", "report", "training"}  # kaggle/ and these know nothing of
 # one another: what both need is core

@@ -36,7 +36,7 @@ def run(home: Path, *, path: Path | None = None, **variables: str) -> tuple[int,
     if path:
         environ["PATH"] = f"{path}:{environ['PATH']}"
     done = subprocess.run(
-        [sys.executable, "-m", "aimo_submit.cli.main", "doctor", "--folder", str(home)],
+        [sys.executable, "-m", "aimo_submit", "doctor", "--folder", str(home)],
         env=environ, capture_output=True, text=True, timeout=200,
     )  # fmt: skip
     assert "Traceback" not in done.stderr
@@ -95,7 +95,7 @@ def test_a_broken_driver_is_no_reason_to_fall_over(tmp_path: Path, script: str) 
 
 def test_nothing_heavy_is_imported() -> None:
     code = (
-        "import sys; from aimo_submit.cli.main import main; main(['doctor']); "
+        "import sys; from aimo_submit.cli import main; main(['doctor']); "
         "loaded = {m.split('.')[0] for m in sys.modules}; "
         "print(loaded & {'torch', 'transformers', 'vllm', 'kaggle', 'kagglesdk'})"
     )

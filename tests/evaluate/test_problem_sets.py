@@ -154,7 +154,7 @@ def test_without_the_hub_one_line_says_how_to_go_on() -> None:
     code = """
 import os, sys
 os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
-from aimo_submit.cli.main import main
+from aimo_submit.cli import main
 sys.exit(main(["eval", "aime"]))
 """
     pytest.importorskip("datasets")

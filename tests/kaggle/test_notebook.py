@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 
 from aimo_submit.cards import Card
-from aimo_submit.cli.main import main
+from aimo_submit.cli import main
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle.client.bundle import build, digest, kit_files, package_hash, stale

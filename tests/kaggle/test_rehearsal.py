@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from aimo_submit.cards import load_card
-from aimo_submit.cli.main import main
+from aimo_submit.cli import main
 from aimo_submit.competition import competition_named
 from aimo_submit.errors import UserError
 from aimo_submit.evaluate.problem_sets import load_problems
@@ -167,7 +167,7 @@ def test_a_notebook_that_hangs_ends_at_the_limit_with_all_it_started(tmp_path: P
 def test_a_rehearsal_that_is_killed_leaves_nothing_running(tmp_path: Path) -> None:
     code = "import subprocess; subprocess.Popen(['setsid', 'sleep', '86398']).wait()"
     file = notebook_of(tmp_path, code)
-    command = [sys.executable, "-m", "aimo_submit.cli.main", "rehearse", "--limit", "1", "--run"]
+    command = [sys.executable, "-m", "aimo_submit", "rehearse", "--limit", "1", "--run"]
     command += ["rerun", "--notebook", str(file), "--edition", "aimo-3", "--folder", str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     process = subprocess.Popen(command, env={**environment, "TMPDIR": str(tmp_path)})

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aimo_submit.cli.main import main
+from aimo_submit.cli import main
 from aimo_submit.config import Config
 from aimo_submit.engines import Sampling
 from aimo_submit.errors import UserError

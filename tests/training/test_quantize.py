@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aimo_submit.cards import load_card
-from aimo_submit.cli.main import main
+from aimo_submit.cli import main
 from aimo_submit.errors import UserError
 from aimo_submit.formats.families import FORMATS
 from aimo_submit.journal import Journal

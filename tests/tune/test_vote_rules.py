@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from aimo_submit.cli.tables import rules_table
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
 from aimo_submit.evaluate.runner import settings_of
@@ -24,7 +25,6 @@ from aimo_submit.tune.vote_rules import (
     parts,
     quality,
     quality_lines,
-    rules_table,
     tallies,
 )
 from aimo_submit.vote import INTERCEPT, RULES, SLOPE, confidence, logistic

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
 
 from aimo_submit.errors import UserError
 from aimo_submit.evaluate.bootstrap import interval
@@ -197,25 +196,6 @@ def confidences(
 ) -> list[float]:
     """What the kit states for each of the votes, or would with other constants."""
     return [logistic(slope * lead(t.votes, t.rival, t.samples) + intercept) for t in tallies]
-
-
-def rules_table(scores: Sequence[Score], title: str = "") -> Table:
-    """The scores as a table, in per cent; gains are points over the majority."""
-    table = Table("rule", "accuracy", "95%", "gain", "95%", "won/lost", title=title)
-    for score in scores:
-        table.add_row(
-            score.rule,
-            f"{score.accuracy:.1%}",
-            _range(*score.interval, ".1%"),
-            f"{100 * score.gain:+.2f}",
-            _range(100 * score.gain_interval[0], 100 * score.gain_interval[1], "+.2f"),
-            f"{score.won}/{score.lost}",
-        )
-    return table
-
-
-def _range(low: float, high: float, form: str) -> str:
-    return f"{low:{form}}..{high:{form}}"
 
 
 def quality_lines(ballots: Sequence[Ballot]) -> list[str]:
