@@ -28,7 +28,7 @@ check: $(VENV)/ready-test  ## lint, types, and whether the notebooks are those o
 map: | $(VENV)/bin/python  ## the README's map, from the modules' docstrings
 	$(PY) docs/readme_map.py
 
-notebook: $(VENV)/ready-kaggle  ## build the notebooks, the kit inside the submission's
+notebook: $(VENV)/ready-kaggle  ## build the notebooks; that for Kaggle goes to build/
 	$(VENV)/bin/aimo-submit build
 
 rehearse: $(VENV)/ready-kaggle  ## run the built notebook as Kaggle would (three minutes)
@@ -36,7 +36,7 @@ rehearse: $(VENV)/ready-kaggle  ## run the built notebook as Kaggle would (three
 	$(VENV)/bin/aimo-submit rehearse
 
 chaos: $(VENV)/ready-kaggle  ## the same with everything that goes wrong on Kaggle
-	$(VENV)/bin/aimo-submit rehearse --scripted --run rerun --limit 4 --chaos all
+	$(PY) -m tests.faults.chaos
 
 push: $(VENV)/ready-kaggle  ## build, rehearse, push, wait until it has run
 	$(VENV)/bin/aimo-submit build

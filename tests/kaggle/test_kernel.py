@@ -20,6 +20,7 @@ from aimo_submit.competition import competition_named
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle.client import gate, ledger
 from aimo_submit.kaggle.client.api import KaggleFailed, asking, credentials
+from aimo_submit.kaggle.client.bundle import CONFIG, SUBMISSION, TEMPLATE
 from aimo_submit.kaggle.client.gate import note as note_rehearsal
 from aimo_submit.kaggle.client.kernel import Patience, log_events
 from aimo_submit.kaggle.client.ledger import Entry
@@ -280,9 +281,9 @@ def test_what_cannot_be_looked_at_is_told_and_does_not_stop_the_push(
 
 def own_notebook(kit: Kit) -> None:
     """The kernel is the kit's own notebook now, with settings."""
-    (kit.folder / "notebooks/submission.py").write_text("# %%\n# @KIT@\n# @SETTINGS@\n")
-    (kit.folder / "notebooks/config.toml").write_text('model = "tiny-tir"\nsamples = 7\n')
-    (kit.folder / "notebooks/submission.ipynb").unlink()
+    (kit.folder / TEMPLATE).write_text("# %%\n# @KIT@\n# %%\n# @SETTINGS@\n")
+    (kit.folder / CONFIG).write_text('model = "tiny-tir"\nsamples = 7\n')
+    (kit.folder / SUBMISSION).unlink()
 
 
 def test_the_kits_own_notebook_is_built_and_not_pushed_unless_it_was_rehearsed(kit: Kit) -> None:
@@ -292,7 +293,7 @@ def test_the_kits_own_notebook_is_built_and_not_pushed_unless_it_was_rehearsed(k
     assert kit.stub.asked == []
     note_rehearsal(kit.folder, "aimo-1", "fine")
     kit.good("push", "--no-wait")
-    (kit.folder / "notebooks/config.toml").write_text('model = "tiny-tir"\nsamples = 8\n')
+    (kit.folder / CONFIG).write_text('model = "tiny-tir"\nsamples = 8\n')
     assert "is not what was rehearsed" in kit.bad("push", code=2)
     assert len(kit.stub.bodies(SAVE)) == 1
     [entry] = kit.entries()

@@ -63,7 +63,7 @@ COMMANDS = {
         "build --config my.toml"),
     "rehearse": ("rehearse:rehearse",
         "run the built notebook as Kaggle would, offline, and judge it",
-        "rehearse tiny --limit 5 --chaos engine-hangs disk-full"),
+        "rehearse tiny --limit 5 --run rerun"),
     "upload": ("upload:upload",
         "put a folder of weights or wheels on Kaggle, wait until it is ready",
         "upload wheels/ --name you/t4-wheels --license other --attach"),

@@ -45,11 +45,18 @@ def patience(times: Times, update: Callable[[str], None]) -> Patience:
     return Patience(report, every_s=times.every_s)
 
 
-def build(*, folder: Folder = Path(), config: Path | None = None, check: bool = False) -> int:
+def build(
+    *,
+    folder: Folder = Path(),
+    config: Path | None = None,
+    readable: bool = False,
+    check: bool = False,
+) -> int:
     """Builds the notebooks.
 
     Args:
         config: TOML file of settings [default: notebooks/config.toml]
+        readable: the kit as plain text, a cell to each file
         check: write nothing; fail where a notebook is out of date
     """
     if check:
@@ -57,7 +64,7 @@ def build(*, folder: Folder = Path(), config: Path | None = None, check: bool = 
         for path in old:
             say(f"{path} does not correspond to the tree: run aimo-submit build")
         return FAILED if old else 0
-    path = bundle.build(folder, config)
+    path = bundle.build(folder, config, readable=readable)
     say(f"{path}: {path.stat().st_size / 1000:.0f} kB, digest {bundle.digest(path)[:16]}")
     return 0
 

@@ -20,10 +20,9 @@ from aimo_submit.config import Config
 from aimo_submit.errors import UserError
 from aimo_submit.evaluate.problem_sets import load_problems
 from aimo_submit.kaggle.client import gate
-from aimo_submit.kaggle.client.bundle import CONFIG, SUBMISSION, build, stale
+from aimo_submit.kaggle.client.bundle import CONFIG, build
 from aimo_submit.kaggle.rehearsal import rehearsal
-from aimo_submit.kaggle.rehearsal.faults import cases_of
-from aimo_submit.kaggle.rehearsal.rehearsal import SHOWN, Plan, Tell, checked
+from aimo_submit.kaggle.rehearsal.rehearsal import SHOWN, Rehearsal, Tell
 from aimo_submit.kaggle.rehearsal.tree import LAYOUTS
 from aimo_submit.kaggle.rehearsal.verdict import Result
 from aimo_submit.toml import read_toml
@@ -41,14 +40,12 @@ class Conditions:
         edition: a competition, or its TOML file [default: the kernel's]
         model: card: a name that `models` lists, or a .toml
         engine: transformers, vllm or openai
-        scripted: a scripted engine in place of a model
         speed: times as fast as Kaggle's clock goes
         layout: of the mounted data
-        package: the downloaded kaggle_evaluation [default: the folder's, else a stand-in]
+        package: the downloaded kaggle_evaluation [default: the folder's, else a fake]
         run: the interactive run, the rerun on hidden problems, or both
-        chaos: what goes wrong: names, A+B, or all
         settings: NAME=VALUE, any other setting: -c samples=8; may be repeated
-        notebook: this one, as it is [default: the folder's, built anew where it is out of date]
+        notebook: this one, as it is [default: the folder's, built anew]
         keep: folder in which to keep what the runs leave
     """
 
@@ -56,12 +53,10 @@ class Conditions:
     edition: str | None = None
     model: str = "tiny-tir"
     engine: str = "transformers"
-    scripted: bool = False
     speed: float = 60.0
     layout: Annotated[str, Parameter(choices=LAYOUTS)] = "new"
     package: Path | None = None
     run: Annotated[str, Parameter(choices=tuple(RUNS))] = "both"
-    chaos: Annotated[tuple[str, ...], Parameter(consume_multiple=(1, None))] = ()
     settings: Settings = ()
     notebook: Path | None = None
     keep: Path | None = None
@@ -77,11 +72,9 @@ def rehearse(problems: str = "tiny", /, *, under: Conditions = USUAL) -> int:
     Args:
         problems: a problem set, as for eval
     """
-    plan = checked(_plan(problems, under))
-    cases = cases_of(under.chaos, under.engine) or [""]
-    results = [
-        _watched(plan, rerun=rerun, case=case) for case in cases for rerun in RUNS[under.run]
-    ]
+    held = _rehearsal(problems, under)
+    held.check()
+    results = [_watched(held, rerun=rerun) for rerun in RUNS[under.run]]
     say(_table(results))
     for result in results:
         for line in _lines(result):
@@ -91,12 +84,12 @@ def rehearse(problems: str = "tiny", /, *, under: Conditions = USUAL) -> int:
     say(f"{verdict}; what they left is in {under.keep}" if under.keep else verdict)
     if passed < len(results):
         return FAILED
-    if not (under.chaos or under.scripted or under.notebook) and under.run == "both":
-        _mark(under.folder, plan, verdict)
+    if under.run == "both" and not under.notebook:
+        _mark(under.folder, held, verdict)
     return 0
 
 
-def _plan(problems: str, under: Conditions) -> Plan:
+def _rehearsal(problems: str, under: Conditions) -> Rehearsal:
     if under.speed <= 0:
         raise UserError(f"--speed {under.speed}: must be more than 0")
     if under.notebook and not under.notebook.is_file():
@@ -107,8 +100,8 @@ def _plan(problems: str, under: Conditions) -> Plan:
     package = _package(under.package, under.folder, edition)
     settings = {"engine": under.engine, **values(under.settings)}
     Config.of(settings)
-    return Plan(
-        notebook=under.notebook or _built(under.folder),
+    return Rehearsal(
+        notebook=under.notebook or build(under.folder),
         edition=edition,
         problems=load_problems(problems, competition_named(edition))[: under.limit],
         card=load_card(under.model),
@@ -116,7 +109,6 @@ def _plan(problems: str, under: Conditions) -> Plan:
         package=package,
         speed=under.speed,
         settings=settings,
-        scripted=under.scripted,
         keep=under.keep,
     )
 
@@ -128,11 +120,6 @@ def _edition(folder: Path) -> str:
         return known
     file = folder / CONFIG
     return Config.of(read_toml(file)).edition if file.is_file() else Config().edition
-
-
-def _built(folder: Path) -> Path:
-    """The folder's notebook, built anew where the tree has changed."""
-    return build(folder) if stale(folder) else folder / SUBMISSION
 
 
 def _package(given: Path | None, folder: Path, edition: str) -> Path | None:
@@ -151,25 +138,23 @@ def _package(given: Path | None, folder: Path, edition: str) -> Path | None:
     return None
 
 
-def _mark(folder: Path, plan: Plan, verdict: str) -> None:
-    package = "the competition's package" if plan.package else "the stand-in"
-    model = plan.card.name
-    why = f"{verdict}: {len(plan.problems)} problems, {model}, {package}"
-    gate.note(folder, plan.edition, why)
+def _mark(folder: Path, held: Rehearsal, verdict: str) -> None:
+    package = "the competition's package" if held.package else "the fake gateway"
+    why = f"{verdict}: {len(held.problems)} problems, {held.card.name}, {package}"
+    gate.note(folder, held.edition, why)
     say("next: aimo-submit push")
 
 
-def _watched(plan: Plan, *, rerun: bool, case: str) -> Result:
-    kind = "rerun" if rerun else "interactive run"
-    with _progress(f"{kind}, {case}" if case else kind, plan, rerun) as tell:
-        return rehearsal.rehearse(plan, rerun=rerun, case=case, tell=tell)
+def _watched(held: Rehearsal, *, rerun: bool) -> Result:
+    with _progress("rerun" if rerun else "interactive run", held, rerun) as tell:
+        return rehearsal.rehearse(held, rerun=rerun, tell=tell)
 
 
 @contextmanager
-def _progress(name: str, plan: Plan, rerun: bool) -> Iterator[Tell]:
+def _progress(name: str, held: Rehearsal, rerun: bool) -> Iterator[Tell]:
     """Shows problem i of n, the time used, and the limit."""
-    total = len(plan.problems) if rerun else min(SHOWN, len(plan.problems))
-    limit = TextColumn(f"of {plan.limit_s:.0f} s")
+    total = len(held.problems) if rerun else min(SHOWN, len(held.problems))
+    limit = TextColumn(f"of {held.limit_s:.0f} s")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     quiet = not notes.is_terminal
     with Progress(
@@ -187,19 +172,18 @@ def _progress(name: str, plan: Plan, rerun: bool) -> Iterator[Tell]:
 
 
 def _table(results: list[Result]) -> Table:
-    """What came out, a line a run."""
+    """The results, a line a run."""
     table = Table(title="rehearsal")
-    for name in ("case", "run", "answers", "fallbacks", "seconds", "limit", ""):
+    for name in ("run", "answers", "fallbacks", "seconds", "limit", ""):
         table.add_column(name, justify="right" if name in _NUMBERS else "left")
     for result in results:
         table.add_row(
-            result.case or "plain",
             result.run,
             f"{result.rows}/{result.problems}",
             "-" if result.fallbacks is None else str(result.fallbacks),
             f"{result.used_s:.0f}",
             f"{result.limit_s:.0f}",
-            _word(result),
+            "passed" if result.passed else "FAILED",
         )
     return table
 
@@ -207,18 +191,7 @@ def _table(results: list[Result]) -> Table:
 _NUMBERS = ("answers", "fallbacks", "seconds", "limit")
 
 
-def _word(result: Result) -> str:
-    if not result.passed:
-        return "FAILED"
-    return "stopped" if result.stopped else "passed"
-
-
 def _lines(result: Result) -> Iterator[str]:
-    """What there is to say beside the table."""
-    name = f"{result.case or 'plain'}, {result.run}"
-    if result.stopped and result.passed:
-        yield f"{name}: rightly stopped: {result.stopped}"
-    for line in result.injected:
-        yield f"{name}: {line}"
+    """The lines that stand below the table."""
     for line in result.against:
-        yield f"{name}: FAILED: {line}"
+        yield f"{result.run}: FAILED: {line}"

@@ -1,12 +1,17 @@
-"""A local stand-in for the competitions' gateways, where their packages are absent.
+"""A fake of a competition's gateway, where its package is absent.
 
-`StandIn` has the names of all three packages and follows their rules as they were found out by
-running them: the types that arrive, what is refused, what passes although wrong, the time limits.
+`FakeGateway` follows the rules of the AIMO packages as they were found out by running them: the
+types that arrive, what is refused, what passes although wrong, the time limits.
 It ends with a `Verdict`. Does not reproduce gRPC: `predict` runs in a thread of this process.
+
+A rehearsal lays this file into the competition's folder, where the notebook imports it beside its
+own kit: it may import what travels and nothing else.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import queue
 import random
 import threading
@@ -21,11 +26,12 @@ from aimo_submit.competition import competition_named
 from aimo_submit.errors import UserError
 
 TOO_LARGE = 1 << 63
+SETTINGS = "fake_gateway.json"  # beside the copy of this file
 
 
 @dataclass(slots=True)
 class Verdict:
-    """How a run went. `rows` is what stands in the submission file; 0: none was written."""
+    """The gateway's account of a run. `rows` stand in the submission; 0: none was written."""
 
     problems: int
     rows: int = 0
@@ -36,7 +42,7 @@ class Verdict:
 
     @property
     def valid(self) -> bool:
-        """Whether Kaggle would score the file, every answer in it being one of the edition."""
+        """True if Kaggle would score the file and every answer in it is one of the edition."""
         return self.rows == self.problems and not (self.faults or self.wrong or self.late)
 
 
@@ -44,7 +50,7 @@ class Refused(Exception):
     """The gateway ends the run without a submission."""
 
 
-class StandIn:
+class FakeGateway:
     """A competition's package: it has what the notebook calls, under the name that has there.
 
     Problems come from the csv in its types, in the order that is usual there. `speed` divides the
@@ -105,7 +111,7 @@ class StandIn:
 
     @property
     def patience_s(self) -> float:
-        """How long the next answer is waited for."""
+        """Seconds that the next answer is waited for."""
         left_s = self._run_s - sum(self.verdict.seconds)
         return min(left_s, self._answer_s) if self.verdict.seconds else left_s
 
@@ -131,19 +137,19 @@ class StandIn:
 class Server:
     """An inference server of AIMO-2 or AIMO-3, with the gateway in the same process."""
 
-    def __init__(self, stand_in: StandIn, predict: Callable[..., Any]) -> None:
-        self._stand_in, self._predict = stand_in, predict
+    def __init__(self, gateway: FakeGateway, predict: Callable[..., Any]) -> None:
+        self._gateway, self._predict = gateway, predict
         self._calls: queue.SimpleQueue[tuple[Sequence[Any], Future[Any]] | None]
         self._calls = queue.SimpleQueue()
 
     def serve(self) -> None:
-        """Runs the gateway on the stand-in's own problems, as the competition rerun would."""
-        self.run_local_gateway((str(self._stand_in.csv),))
+        """Runs the gateway on the gateway's own problems, as the competition rerun would."""
+        self.run_local_gateway((str(self._gateway.csv),))
 
     def run_local_gateway(self, data_paths: Sequence[str]) -> None:
-        """Runs the gateway on a csv; `verdict` says how it went."""
-        threading.Thread(target=self._answer, daemon=True, name="stand-in").start()
-        rows, answers = self._stand_in.begin(Path(data_paths[0])), []
+        """Runs the gateway on a csv, and leaves its `verdict`."""
+        threading.Thread(target=self._answer, daemon=True, name="gateway").start()
+        rows, answers = self._gateway.begin(Path(data_paths[0])), []
         kinds: set[str] = set()
         try:
             for row in rows:
@@ -153,19 +159,19 @@ class Server:
                 answers.append(self._entry(id, frame))
             if len(kinds) > 1 or "scalar" in kinds:
                 raise Refused(f"answers of the kinds {', '.join(kinds)} do not make one file")
-            self._stand_in.write(answers)
+            self._gateway.write(answers)
         except Refused as refusal:
-            self._stand_in.verdict.faults.append(str(refusal))
+            self._gateway.verdict.faults.append(str(refusal))
         self._calls.put(None)
-        self._stand_in.report(self._stand_in.verdict)
+        self._gateway.report(self._gateway.verdict)
 
     def _call(self, id: object, columns: Sequence[Any]) -> Any:
-        """What predict returns; it gets no longer than the limit, and must not raise."""
+        """Calls predict; raises `Refused` where it raises, or takes longer than the limit."""
         answer: Future[Any] = Future()
         start = time.monotonic()
         self._calls.put((columns, answer))
-        wait([answer], min(self._stand_in.patience_s, threading.TIMEOUT_MAX) + 0.05)
-        self._stand_in.time(id, time.monotonic() - start)
+        wait([answer], min(self._gateway.patience_s, threading.TIMEOUT_MAX) + 0.05)
+        self._gateway.time(id, time.monotonic() - start)
         error = answer.exception(0)
         if error:
             raise Refused(f"{id}: predict raised {type(error).__name__}: {error}")
@@ -191,20 +197,20 @@ class Server:
             self._wrong_id(id, given)
         if isinstance(answer, int) and abs(answer) >= TOO_LARGE:
             raise Refused(f"{id}: {answer} has more than 64 bits")
-        self._stand_in.remark(id, answer)
+        self._gateway.remark(id, answer)
         return id, answer
 
     def _wrong_id(self, id: object, given: object) -> None:
-        if self._stand_in.package.refuses_wrong_ids:
+        if self._gateway.package.refuses_wrong_ids:
             raise Refused(f"{id}: answered as {given!r}")
-        self._stand_in.verdict.wrong.append(f"{id}: answered as {given!r}, overwritten")
+        self._gateway.verdict.wrong.append(f"{id}: answered as {given!r}, overwritten")
 
 
 class Env:
     """The environment of AIMO-1: pandas frames of one row, each answered before the next."""
 
-    def __init__(self, stand_in: StandIn) -> None:
-        self._stand_in = stand_in
+    def __init__(self, gateway: FakeGateway) -> None:
+        self._gateway = gateway
         self._answers: list[tuple[object, object]] = []
         self._due: object = None
         self._waiting = self._used = False
@@ -217,7 +223,7 @@ class Env:
         if self._used:
             raise RuntimeError("iter_test() can be called once only")
         self._used = True
-        for row in self._stand_in.begin(self._stand_in.csv):
+        for row in self._gateway.begin(self._gateway.csv):
             if self._waiting:
                 raise RuntimeError("call predict() before the next problem")
             self._due, self._waiting = row.item(0, 0), True
@@ -235,26 +241,43 @@ class Env:
         self._waiting = False
         id, answer = submission["id"].to_list()[0], submission["answer"].to_list()[0]
         try:
-            self._stand_in.time(self._due, time.monotonic() - self._asked)
+            self._gateway.time(self._due, time.monotonic() - self._asked)
         except Refused as refusal:
-            self._stand_in.verdict.faults.append(str(refusal))
+            self._gateway.verdict.faults.append(str(refusal))
         if id != self._due:
-            self._stand_in.verdict.faults.append(f"{self._due}: answered as {id!r}")
-        self._stand_in.remark(id, answer)
+            self._gateway.verdict.faults.append(f"{self._due}: answered as {id!r}")
+        self._gateway.remark(id, answer)
         self._answers.append((self._due, answer))
 
     def _finish(self) -> None:
-        verdict = self._stand_in.verdict
+        verdict = self._gateway.verdict
         try:
             if not verdict.faults and not self._waiting:
-                self._stand_in.write(self._answers)
+                self._gateway.write(self._answers)
         except Refused as refusal:
             verdict.faults.append(str(refusal))
-        self._stand_in.report(verdict)
+        self._gateway.report(verdict)
+
+
+def open_gateway(folder: Path) -> FakeGateway:
+    """The gateway that the folder's settings describe; it writes into the working directory."""
+    settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    verdict = Path(settings["verdict"])
+    return FakeGateway(
+        settings["edition"],
+        Path(settings["csv"]),
+        Path(),
+        speed=settings["speed"],
+        report=lambda v: _write(verdict, v),
+    )
+
+
+def _write(file: Path, verdict: Verdict) -> None:
+    file.write_text(json.dumps(dataclasses.asdict(verdict)), encoding="utf-8")
 
 
 def is_whole(answer: object) -> bool:
-    """Whether the answer is an integer, and neither a float nor a string that looks like one."""
+    """True for an integer, and not for a float or a string that looks like one."""
     return isinstance(answer, int) and not isinstance(answer, bool)
 
 

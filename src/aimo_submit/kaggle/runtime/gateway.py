@@ -1,4 +1,4 @@
-"""How a competition calls the kit: thin adapters around `predict`."""
+"""The competition's call of the kit: thin adapters around `predict`."""
 
 from __future__ import annotations
 
@@ -68,5 +68,5 @@ def _package(name: str) -> Any:
     except ImportError as error:
         raise UserError(
             f"{name} cannot be imported ({error}): add the competition to the notebook's inputs "
-            "and its folder to sys.path, or rehearse with the bundled stand-in"
+            "and its folder to sys.path, or run aimo-submit rehearse, which has a fake of it"
         ) from error

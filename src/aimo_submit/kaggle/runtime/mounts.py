@@ -1,4 +1,4 @@
-"""What is mounted: models, wheels, problems, the competition's package.
+"""The search for what is mounted: models, wheels, problems, the competition's package.
 
 Kaggle moved its mounts in 2026 (`models/<owner>/...`, `competitions/<slug>/`, ...) and kept the old
 ones for older notebooks, so everything is searched for below one root. The search is bounded: a
@@ -31,7 +31,7 @@ _NAMED = (*_MODEL, "test.csv", "aimo", "kaggle_evaluation")
 class Mounts:
     """The folders below a root, the nearest first, each with the names of what it holds.
 
-    What is asked for comes as a list, the best first; equally good ones by depth and name.
+    Answers are lists, the best first; equally good ones by depth and name.
     """
 
     root: Path
@@ -88,7 +88,7 @@ def input_root() -> Path:
 
 
 def survey(root: Path) -> Mounts:
-    """What lies below the root, as far as the bounds go; nothing where there is no root."""
+    """The folders below the root, as far as the bounds go; none where there is no root."""
     folders: dict[Path, frozenset[str]] = {}
     todo = deque([(root, 0)])
     while todo and len(folders) < FOLDERS:
@@ -113,7 +113,7 @@ def _look(folder: Path) -> tuple[frozenset[str], list[str]]:
 
 
 def _words(card: Card) -> tuple[set[str], set[str]]:
-    """What the path of the card's model may hold: its names, and other parts of its source."""
+    """Parts to look for in the path of the card's model: its names, and others of its source."""
     kaggle = (card.source.kaggle or "").lower().split("/")
     hub = (card.source.hub or "").lower().split("/")
     return {card.name.lower(), hub[-1], *kaggle[1:2]} - {""}, set(kaggle) - {""}

@@ -11,7 +11,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import threading
 import time
+from _thread import start_new_thread
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import suppress
@@ -22,9 +24,8 @@ from aimo_submit.budget import CAP, Pace
 from aimo_submit.competition import Answers, competition_named
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
-from aimo_submit.kaggle.runtime.recorder import Recorder, row_of
-from aimo_submit.kaggle.runtime.threads import background, process_age_s
-from aimo_submit.kaggle.runtime.time_limits import GRACE_S, limited
+from aimo_submit.kaggle.runtime.recorder import Recorder, progress, row_of
+from aimo_submit.kaggle.runtime.time_limits import GRACE_S, limited, process_age_s
 from aimo_submit.records import Problem, Solution, Status, Trace
 from aimo_submit.solve import conclude
 from aimo_submit.solver import CLOSE_S, Solver
@@ -36,12 +37,13 @@ Watch = Callable[[Problem, Trace], None]
 # Makes the solver, not yet entered, for what is left of the run; called again when one is lost.
 Start = Callable[[Config, Watch], Solver]
 
-LOAD_S = 900.0  # what the problem that waits for the model may wait
+LOAD_S = 900.0  # that the problem which waits for the model may wait
 LOAD_SHARE = 0.4  # of a run that is short, a rehearsal
 PING_S = 2.0  # within which a solver's event loop has to respond
 STRIKES = 2  # problems in a row after which an event loop that does not respond is given up
 TRIES = 3  # in a row, to make a solver
 AGAIN = 0.5  # of a problem's limit: if its samples broke off sooner, they begin once more
+BEGIN_S = 5.0  # without memory, a thread may end before it has begun
 REASON = 300  # characters of an error that are kept
 
 
@@ -139,7 +141,7 @@ class Predictor:
         row = row_of(solution, given_s, case.age_s, stopped)
         self._recorder.record(solution, row)
         line = f"{self._done}. {row.problem}: {row.answer}, {row.used_s} s, {row.reason}"
-        print(line, flush=True)
+        print(f"{line}\n{progress(self._done, row)}", flush=True)
 
     # The solver's life
 
@@ -176,7 +178,7 @@ class Predictor:
         return solver
 
     def _attend(self, work: Future[T], limit_s: float) -> T:
-        """What the work returns within the limit."""
+        """Waits for the work; raises TimeoutError at the limit."""
         wait([work], limit_s)
         return work.result(0)
 
@@ -206,13 +208,13 @@ class Predictor:
 
     @property
     def _wait_s(self) -> float:
-        """How long this problem may wait for a model: for a hung one, no more than its share."""
+        """Seconds that this problem may wait for a model; for a hung one, its share at most."""
         load_s = self._load_s - (time.monotonic() - self._begun)
         return min(max(load_s, self._left_s / self._problems_left), self._answer_left_s)
 
     @property
     def _limit_s(self) -> float:
-        """What the solver's budget can have given at most, and its grace."""
+        """The most that the solver's budget can have given, and its grace."""
         given = self._given
         share_s = (given.total_time_s or math.inf) / (given.problems or 1)
         longest_s = min(CAP * share_s, given.problem_timeout_s or math.inf)
@@ -220,7 +222,7 @@ class Predictor:
 
     @property
     def _answer_left_s(self) -> float:
-        """What is left for this answer; what it waited for a model counts, save for the first."""
+        """Seconds left for this answer; a wait for a model counts, save for the first."""
         package = self.competition.package
         if not self._done or package is None or package.answer_s is None:
             return self._left_s
@@ -228,8 +230,31 @@ class Predictor:
         return min(self._left_s, answer_s - self._case.age_s)
 
 
+def background(work: Callable[[], T]) -> Future[T]:
+    """The result to come of work in a thread that may be left behind; cancelled if none begins.
+
+    `threading.Thread` waits until the thread runs: for ever, where there is no memory for that.
+    """
+    future: Future[T] = Future()
+    began = threading.Event()
+
+    def run() -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        began.set()
+        try:
+            future.set_result(work())
+        except BaseException as error:  # SystemExit too: it is for the caller to see
+            future.set_exception(error)
+
+    start_new_thread(run, ())
+    if not began.wait(BEGIN_S):
+        future.cancel()
+    return future
+
+
 class Case:
-    """One problem under way: what is known of it at any moment."""
+    """One problem under way, with all that is known of it at any moment."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -246,14 +271,14 @@ class Case:
 
 
 def broke_off(solution: Solution | None) -> bool:
-    """Whether every sample failed: one that comes to its end would come to the same again."""
+    """True if every sample failed: one that comes to its end would come to the same again."""
     broken = (Status.ACTIVE, Status.FAILED)
     traces = solution.traces if solution else []
     return bool(traces) and all(trace.status in broken for trace in traces)
 
 
 def best_so_far(config: Config, case: Case) -> Solution:
-    """What the votes say of a problem that its solver did not end, or the fallback."""
+    """The vote so far on a problem that its solver did not end, or the fallback."""
     traces = list(case.traces.values())
     try:
         solution = conclude(config, case.problem, traces, case.age_s)

@@ -1,18 +1,21 @@
-"""The limits of time that a run on Kaggle has, whatever its configuration says."""
+"""The limits of time that a run on Kaggle has, whatever its configuration says.
+
+How they lie inside one another is drawn in `kaggle/__init__.py`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from pathlib import Path
 
 from aimo_submit.competition import Competition, competition_named
 from aimo_submit.config import Config
 
-LOADING_S = 1200.0  # in a save run, beside what its problems get in the competition
-
 WIND_UP_S = 300.0  # of the notebook's limit: before our process starts, and after the last answer
 GRACE_S = 10.0  # beyond the solver's limit: more than the grace it has itself
+LOADING_S = 1200.0  # in a save run, beside what its problems get in the competition
 
 
 def limited(config: Config, competition: Competition) -> Config:
@@ -40,3 +43,14 @@ def brief(config: Config, problems: Path) -> Config:
     return dataclasses.replace(
         config, problems=rows, total_time_s=min(whole_s, LOADING_S + rows * share_s)
     )
+
+
+def process_age_s(most_s: float) -> float:
+    """Seconds since this process started; 0 where that is unknown, or more than is plausible."""
+    try:
+        started = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        up_s = float(Path("/proc/uptime").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0.0
+    age_s = up_s - started / os.sysconf("SC_CLK_TCK")
+    return age_s if 0 <= age_s <= most_s else 0.0
