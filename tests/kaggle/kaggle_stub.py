@@ -2,12 +2,14 @@
 
 The real package is run against it, as `KAGGLE_API_ENVIRONMENT=LOCALHOST` and a proxy make it
 possible. It answers as scripted, notes every request, and refuses what carries no credentials.
-`run_kit` is `aimo-submit` with hardly a pause between two questions.
+`run_here` and `run_apart` are `aimo-submit` with hardly a pause between two questions.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
+import io
 import json
 import multiprocessing
 import os
@@ -21,6 +23,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 USER, KEY = "ada", "0123456789abcdef"
 BASIC = "Basic " + base64.b64encode(f"{USER}:{KEY}".encode()).decode()
@@ -175,6 +178,24 @@ class Done:
     stderr: str
 
 
+def run_here(
+    words: Sequence[str], environ: Mapping[str, str], folder: Path, *, silence_s: float = 60.0
+) -> Done:
+    """The command line's outcome, run in this process: the package is imported once for all.
+
+    What it looks up when it is imported, the home's kaggle.json above all, it looks up then only.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.dict(os.environ, environ, clear=True),
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        code = _main(words, silence_s)
+    return Done(code, out.getvalue(), err.getvalue())
+
+
 # What the package needs and what does not look at the environment when it is imported.
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(
@@ -191,7 +212,7 @@ _PROCESSES.set_forkserver_preload(
 )
 
 
-def run_kit(
+def run_apart(
     words: Sequence[str],
     environ: Mapping[str, str],
     folder: Path,
@@ -199,7 +220,7 @@ def run_kit(
     until: Callable[[], None] | None = None,
     silence_s: float = 60.0,
 ) -> Done:
-    """The command line's outcome, run in a process of its own: the package keeps global state.
+    """The command line's outcome, run as users do, in a process that imports the package.
 
     With `until`, Ctrl-C is pressed as soon as that returns. Kaggle may be silent for `silence_s`.
     """
@@ -228,7 +249,12 @@ def _child(
     for number, name in ((1, "stdout"), (2, "stderr")):
         file = os.open(f"{temp}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, number)
+    sys.exit(_main(words, silence_s))
+
+
+def _main(words: Sequence[str], silence_s: float) -> int:
+    """The command's exit code, with hardly a pause between two questions."""
     from aimo_submit.cli import main
     from aimo_submit.cli.kaggle import Times
 
-    sys.exit(main(words, times=Times(every_s=0.01, silence_s=silence_s)))
+    return main(words, times=Times(every_s=0.01, silence_s=silence_s))

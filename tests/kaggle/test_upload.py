@@ -21,8 +21,8 @@ from aimo_submit.kaggle.client.kernel import Patience
 from aimo_submit.kaggle.client.sources import FAILED, READY, Standing, attach
 from aimo_submit.kaggle.upload import target
 from aimo_submit.kaggle.upload.folder import human, survey
-from tests.kaggle.kaggle_stub import HANGS, LOST, Answer, Refusal, Stub, run_kit
-from tests.kaggle.test_kernel import DATASET, DATASET_STATUS, MODEL, Kit
+from tests.kaggle.kaggle_stub import HANGS, LOST, Answer, Refusal, Stub
+from tests.kaggle.kit import DATASET, DATASET_STATUS, MODEL, Kit
 from tests.kaggle.test_metadata import GOOD
 
 BLOB = "blobs.BlobApiService/StartBlobUpload"
@@ -82,6 +82,7 @@ def exists(kit: Kit) -> None:
 
 
 def test_a_new_dataset_is_private_and_waited_for(kit: Kit) -> None:
+    kit.apart = True
     put(kit, "b.whl", b"b" * 2_000_000)
     kit.stub.script(BLOB, begun("a"), begun("b"))
     kit.stub.script("store/b", {})
@@ -136,6 +137,7 @@ def test_a_dataset_that_exists_gets_a_version_and_the_old_one_is_not_taken_for_i
 
 
 def test_a_new_variation_of_a_new_model_creates_both(kit: Kit) -> None:
+    kit.apart = True
     kit.stub.script(MODEL, NO, NO, {"versionNumber": 1})
     kit.stub.script(PARENT, NO)
     kit.stub.script(NEW_MODEL, {"ref": "ada/tiny"})
@@ -290,7 +292,7 @@ def test_a_break_is_mended_where_the_store_stopped(kit: Kit) -> None:
 
 def test_a_store_that_never_says_where_the_bytes_go_is_given_up(kit: Kit) -> None:
     kit.stub.script(BLOB, HANGS)
-    done = run_kit((*WHEELS, "--license", "other"), kit.environ, kit.folder, silence_s=0.2)
+    done = kit.run(*WHEELS, "--license", "other", silence_s=0.2)
     assert done.returncode == 1
     assert "upload of a.whl: no answer from Kaggle" in done.stderr.splitlines()[-1]
 
@@ -311,7 +313,7 @@ def test_after_ctrl_c_the_same_command_goes_on_where_it_stopped(kit: Kit) -> Non
     kit.stub.script(BLOB, begun("a"), begun("b"))
     kit.stub.script("store/b", HANGS)
     words = (*WHEELS, "--license", "other")
-    done = run_kit(words, kit.environ, kit.folder, until=lambda: kit.stub.wait_for("store/b"))
+    done = kit.run(*words, until=lambda: kit.stub.wait_for("store/b"))
     assert done.returncode == 130
     assert kit.stub.bodies(NEW) == []
     kit.stub.script(DATASET_STATUS, NO, {"status": "READY"})
@@ -328,9 +330,7 @@ def test_after_ctrl_c_the_same_command_goes_on_where_it_stopped(kit: Kit) -> Non
 def test_ctrl_c_while_kaggle_works_says_what_the_same_command_would_do(kit: Kit) -> None:
     kit.stub.script(DATASET_STATUS, NO, {"status": "BLOBS_RECEIVED"})
     words = (*WHEELS, "--license", "other")
-    done = run_kit(
-        words, kit.environ, kit.folder, until=lambda: kit.stub.wait_for(DATASET_STATUS, 4)
-    )
+    done = kit.run(*words, until=lambda: kit.stub.wait_for(DATASET_STATUS, 4))
     assert done.returncode == 130
     assert "the same command would upload it again" in done.stderr
 

@@ -111,7 +111,7 @@ def _limit_silence(silence_s: float) -> None:
     """Gives the package's requests the limit they lack; the first is sent by its very import."""
     from requests.adapters import HTTPAdapter
 
-    limited: Any = partialmethod(HTTPAdapter.send, timeout=silence_s)
+    limited: Any = partialmethod(vars(HTTPAdapter)["send"], timeout=silence_s)
     HTTPAdapter.send = limited  # type: ignore[method-assign, unused-ignore]
 
 
