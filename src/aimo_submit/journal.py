@@ -100,9 +100,10 @@ def write_line(file: BinaryIO, entry: Mapping[str, Any]) -> None:
     os.fsync(file.fileno())
 
 
-def replace_text(path: Path, text: str) -> None:
+def replace_text(path: Path, text: str, *, mode: int = 0o666) -> None:
     """Replaces a file as a whole: a kill leaves the old text or the new one. Raises OSError."""
     new = path.with_name(path.name + ".new")
+    new.touch(mode)
     with new.open("w", encoding="utf-8", errors="replace", newline="") as file:
         file.write(text)
         file.flush()

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aimo_submit.kaggle.client.api import KaggleFailed, asking, credentials
-from aimo_submit.kaggle.client.kernel import Patience
+from aimo_submit.kaggle.client.api import KaggleFailed, Polling, asking, credentials
 from tests.kaggle.kaggle_stub import HANGS, TOKEN, USER
 from tests.kaggle.kit import OUTPUT, SAVE, SIGN_IN, STATUS, SUBMIT, Kit
 from tests.kaggle.test_metadata import write_kernel
@@ -123,8 +122,8 @@ def test_an_error_of_this_machine_is_not_laid_at_kaggles_door() -> None:
 
 def test_a_wait_has_an_end() -> None:
     now = [0.0]
-    patience = Patience(
+    polling = Polling(
         lambda line: None, sleep=lambda s: now.append(now.pop() + s), clock=lambda: now[0]
     )
     with pytest.raises(KaggleFailed, match=r"no end after 12\.5 h"):
-        patience.wait(lambda: "RUNNING", lambda seen: False, str)
+        polling.until(lambda seen: False, lambda: "RUNNING", str)

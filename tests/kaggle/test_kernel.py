@@ -13,10 +13,11 @@ from importlib.util import find_spec
 import pytest
 
 from aimo_submit.kaggle.client import gate
+from aimo_submit.kaggle.client.api import Polling
 from aimo_submit.kaggle.client.bundle import CONFIG, SUBMISSION, TEMPLATE
 from aimo_submit.kaggle.client.gate import note as note_rehearsal
-from aimo_submit.kaggle.client.kernel import Patience, log_events
-from aimo_submit.kaggle.client.output import settings
+from aimo_submit.kaggle.client.kernel import log_events
+from aimo_submit.kaggle.client.submission import settings_of
 from tests.kaggle.kaggle_stub import BASIC, LOST, Answer, Refusal
 from tests.kaggle.kit import (
     COMPLETE,
@@ -244,7 +245,7 @@ def test_a_lasting_trouble_ends_the_wait(kit: Kit) -> None:
     kit.stub.script(SAVE, SAVED)
     kit.stub.script(STATUS, Refusal(503, "down"))
     assert "trouble at Kaggle" in kit.bad("push")
-    assert len(kit.watched()) == Patience(print).misses
+    assert len(kit.watched()) == Polling(print).misses
 
 
 def test_what_cannot_pass_ends_the_wait_at_once(kit: Kit) -> None:
@@ -301,7 +302,7 @@ def test_the_output_is_fetched_page_by_page_and_checked(kit: Kit) -> None:
     folder = kit.folder / "runs/kernels/aimo-submit/3"
     assert (folder / "submission.parquet").read_bytes() == parquet([7, 9])
     assert (folder / "kernel.log").read_text() == LOG
-    assert settings(folder) == {"samples": 8}
+    assert settings_of(folder) == {"samples": 8}
     assert [body.get("pageToken") for body in kit.stub.bodies(OUTPUT)] == [None, "t"]
 
 

@@ -35,7 +35,7 @@ from aimo_submit.kaggle.client.bundle import (
     kit_files,
     stale,
 )
-from aimo_submit.kaggle.client.output import fallbacks
+from aimo_submit.kaggle.client.submission import fallbacks
 from aimo_submit.kaggle.rehearsal import fake_gateway
 from aimo_submit.kaggle.runtime.setup import engine_faults, model_faults
 from aimo_submit.kaggle.runtime.time_limits import brief

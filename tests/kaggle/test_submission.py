@@ -11,7 +11,7 @@ import pytest
 
 from aimo_submit.competition import competition_named
 from aimo_submit.kaggle.client.api import KaggleFailed
-from aimo_submit.kaggle.client.output import check, checked_before
+from aimo_submit.kaggle.client.submission import check_output, checked_file
 from tests.kaggle.kaggle_stub import HANGS, LOST, Answer, Refusal
 from tests.kaggle.kit import LISTED, LOG, SAVE, SUBMIT, TAKEN, Kit, parquet
 from tests.kaggle.test_metadata import write_kernel
@@ -53,8 +53,8 @@ def test_a_file_that_kaggle_would_reject_or_misread_fails(
     tmp_path: Path, content: bytes, message: str
 ) -> None:
     with pytest.raises(KaggleFailed, match=message):
-        check(put(tmp_path, content), competition_named("aimo-2"), accept=True)
-    assert not checked_before(tmp_path)
+        check_output(put(tmp_path, content), competition_named("aimo-2"), accept=True)
+    assert not checked_file(tmp_path)
 
 
 ERRORS = json.dumps([{"stream_name": "stderr", "data": "x\ntorch.OutOfMemoryError: CUDA\n"}])
@@ -75,22 +75,22 @@ def test_an_unhealthy_run_fails_unless_it_is_accepted(
     """A fallback everywhere gives a valid file too."""
     folder = put(tmp_path, parquet(answers), log, table)
     with pytest.raises(KaggleFailed, match=message):
-        check(folder, competition_named("aimo-3"))
-    assert not checked_before(folder)
-    check(folder, competition_named("aimo-3"), accept=True)
-    assert checked_before(folder)
+        check_output(folder, competition_named("aimo-3"))
+    assert not checked_file(folder)
+    check_output(folder, competition_named("aimo-3"), accept=True)
+    assert checked_file(folder)
 
 
 def test_zeros_that_were_voted_for_are_healthy(tmp_path: Path) -> None:
     """The three public problems of AIMO-3 all have the answer 0."""
     table = "problem,answer,reason\na,0,vote\nb,0,vote\n"
-    found = check(put(tmp_path, parquet([0, 0]), LOG, table), competition_named("aimo-3"))
+    found = check_output(put(tmp_path, parquet([0, 0]), LOG, table), competition_named("aimo-3"))
     assert (found.rows, found.fallbacks, found.alarms) == (2, 0, ())
 
 
 def test_a_samples_own_error_is_no_alarm(tmp_path: Path) -> None:
     log = json.dumps([{"stream_name": "stdout", "data": "Traceback (most recent call last)\n"}])
-    assert check(put(tmp_path, parquet([1]), log), competition_named("any")).alarms == ()
+    assert check_output(put(tmp_path, parquet([1]), log), competition_named("any")).alarms == ()
 
 
 # submit

@@ -16,11 +16,10 @@ from typing import Any
 import pytest
 
 from aimo_submit.errors import UserError
-from aimo_submit.kaggle.client.api import KaggleFailed
-from aimo_submit.kaggle.client.kernel import Patience
-from aimo_submit.kaggle.client.sources import FAILED, READY, Standing, attach
-from aimo_submit.kaggle.upload import target
-from aimo_submit.kaggle.upload.folder import human, survey
+from aimo_submit.kaggle.client.api import KaggleFailed, Polling
+from aimo_submit.kaggle.client.sources import FAILED, READY, SourceStatus, attach
+from aimo_submit.kaggle.upload import ready_version, target
+from aimo_submit.kaggle.upload.folder import files_in, human
 from tests.kaggle.kaggle_stub import HANGS, LOST, Answer, Refusal, Stub
 from tests.kaggle.kit import DATASET, DATASET_STATUS, MODEL, Kit
 from tests.kaggle.test_metadata import GOOD
@@ -346,24 +345,20 @@ def test_a_file_that_changed_since_is_sent_anew(kit: Kit) -> None:
 
 
 def test_a_wait_that_has_no_end_is_ended() -> None:
-    from aimo_submit.kaggle import upload
-
-    now, seen = [0.0], Standing(3, READY)
-    patience = Patience(
+    now, seen = [0.0], SourceStatus(3, READY)
+    polling = Polling(
         lambda line: None, sleep=lambda s: now.append(now.pop() + s), clock=lambda: now[0],
         limit_s=7200,
     )  # fmt: skip
     with pytest.raises(KaggleFailed, match=r"no end after 2\.0 h: look at its page"):
-        upload.until_ready(lambda: seen, target("ada/t4-wheels"), seen, patience)
+        ready_version(lambda: seen, target("ada/t4-wheels"), seen, polling)
 
 
 def test_an_old_failure_is_not_taken_for_the_new_versions() -> None:
-    from aimo_submit.kaggle import upload
-
-    old, looks = Standing(3, FAILED), [Standing(3, FAILED), None, Standing(4, READY)]
-    patience = Patience(lambda line: None, sleep=lambda s: None)
-    found = upload.until_ready(lambda: looks.pop(0), target("ada/t4-wheels"), old, patience)
-    assert found == Standing(4, READY)
+    old, looks = SourceStatus(3, FAILED), [SourceStatus(3, FAILED), None, SourceStatus(4, READY)]
+    polling = Polling(lambda line: None, sleep=lambda s: None)
+    found = ready_version(lambda: looks.pop(0), target("ada/t4-wheels"), old, polling)
+    assert found == 4
 
 
 # checked before anything is sent
@@ -403,7 +398,7 @@ def test_all_that_speaks_against_a_folder_is_listed_at_once(tmp_path: Path) -> N
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     (tmp_path / "model-1.safetensors").write_text("x")
     with pytest.raises(UserError) as error:
-        survey(tmp_path)
+        files_in(tmp_path)
     said = str(error.value).splitlines()
     assert len(said) == 5
     assert "empty.whl is empty" in said[1]
@@ -416,7 +411,7 @@ def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git/config").write_text("x")
     with pytest.raises(UserError, match="holds no files to upload"):
-        survey(tmp_path)
+        files_in(tmp_path)
 
 
 def test_sizes_are_told_in_words() -> None:

@@ -17,11 +17,17 @@ from aimo_submit.cli.tables import submissions_table
 from aimo_submit.competition import competition_named, competition_of
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle.client import bundle, gate, kernel, ledger, sources, submission
-from aimo_submit.kaggle.client.api import SILENCE_S, KaggleFailed, connect, require_credentials
-from aimo_submit.kaggle.client.kernel import EVERY_S, RUNS, Patience
+from aimo_submit.kaggle.client.api import (
+    EVERY_S,
+    SILENCE_S,
+    KaggleFailed,
+    Polling,
+    connect,
+    require_credentials,
+)
+from aimo_submit.kaggle.client.kernel import RUNS
 from aimo_submit.kaggle.client.ledger import Entry
 from aimo_submit.kaggle.client.metadata import Metadata, read_metadata
-from aimo_submit.kaggle.client.output import check, settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +44,11 @@ Folder = Annotated[Path, Parameter(help="folder of kernel-metadata.json")]
 Version = Annotated[int | None, Parameter(help="its number [default: the newest pushed]")]
 
 
-def patience(times: Times, update: Callable[[str], None]) -> Patience:
-    """How to wait: a terminal's line is overwritten; elsewhere each status is noted once."""
+def polling(times: Times, update: Callable[[str], None]) -> Polling:
+    """The way to wait: a terminal's line is overwritten; elsewhere each status is noted once."""
     once = cache(note)
     report = update if notes.is_terminal else lambda line: once(line.rpartition(" (")[0])
-    return Patience(report, every_s=times.every_s)
+    return Polling(report, every_s=times.every_s)
 
 
 def build(
@@ -91,7 +97,7 @@ def push(
         metadata = read_metadata(folder)
         passed = gate.foreign(folder)
     api = connect(times.silence_s)
-    wanting = list(sources.problems(api, metadata, note))
+    wanting = list(sources.not_ready(api, metadata, note))
     if wanting:
         raise KaggleFailed("; ".join(wanting))
     pushed = kernel.push(api, metadata)
@@ -107,7 +113,7 @@ def push(
 def _wait(api: Any, metadata: Metadata, version: int, times: Times) -> None:
     try:
         with notes.status(f"version {version}: QUEUED") as line:
-            kernel.wait(api, metadata.id, version, patience(times, line.update))
+            kernel.wait_for_run(api, metadata.id, version, polling(times, line.update))
     except KeyboardInterrupt:
         note(f"version {version} runs on; aimo-submit status --wait watches it")
         raise
@@ -127,7 +133,7 @@ def status(
     if wait:
         _wait(api, metadata, version, times)
     else:
-        say(f"version {version}: {_run_of(api, metadata, version).status}")
+        say(f"version {version}: {_status_of(api, metadata, version).status}")
 
 
 def logs(*, folder: Folder = Path(), version: Version = None, times: Seam = TIMES) -> None:
@@ -153,14 +159,14 @@ def output(
     """
     metadata, api = _signed_in(folder, times)
     version = _version(metadata, version)
-    run = _run_of(api, metadata, version)
+    run = _status_of(api, metadata, version)
     if run.status != "COMPLETE":
         raise KaggleFailed(
             f"version {version} is {run.status}: wait with aimo-submit status --wait"
         )
     place = kernel.fetch(api, metadata.id, version)
     rule = competition_named(edition) if edition else competition_of(metadata.competition)
-    found = check(place, rule, accept=accept)
+    found = submission.check_output(place, rule, accept=accept)
     for alarm in found.alarms:
         note(alarm)
     known = "" if found.fallbacks is None else f", {found.fallbacks} fallbacks"
@@ -196,7 +202,7 @@ def submit(
         )
     if entry is None:
         place = RUNS / metadata.slug / str(pushed.version)
-        pushed = dataclasses.replace(pushed, config=settings(place) or pushed.config)
+        pushed = dataclasses.replace(pushed, config=submission.settings_of(place) or pushed.config)
         entry = submission.submit(
             api, pushed, place, competition=metadata.competition, message=message
         )
@@ -208,7 +214,7 @@ def submit(
 
 def _await_score(api: Any, entry: Entry, times: Times) -> None:
     with notes.status(f"submission {entry.ref}: PENDING") as line:
-        entry = submission.score(api, entry, patience(times, line.update))
+        entry = submission.score(api, entry, polling(times, line.update))
     ledger.append(entry)
     if entry.status == ledger.ERROR:
         raise KaggleFailed(
@@ -224,7 +230,7 @@ def scores(*, times: Seam = TIMES) -> None:
     try:
         api = connect(times.silence_s) if pending else None
         for entry in pending:
-            ledger.append(submission.look(api, entry))
+            ledger.append(submission.look_up(api, entry))
     except (KaggleFailed, UserError) as error:  # what is recorded can be shown all the same
         note(f"what is pending was not looked up: {error}")
     groups = ledger.by_config(ledger.read())
@@ -243,9 +249,9 @@ def _version(metadata: Metadata, version: int | None) -> int:
     return ledger.version_of(ledger.read(), metadata.id, version).version
 
 
-def _run_of(api: Any, metadata: Metadata, version: int) -> kernel.Run:
-    """The version's run; raises `KaggleFailed`, with the end of its log, where it failed."""
-    run = kernel.run_of(api, metadata.id, version)
+def _status_of(api: Any, metadata: Metadata, version: int) -> kernel.VersionStatus:
+    """The version's status; raises `KaggleFailed`, with the end of its log, where it failed."""
+    run = kernel.status_of(api, metadata.id, version)
     if run.failed:
         raise kernel.failure(api, metadata.id, version, run)
     return run

@@ -10,14 +10,14 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from aimo_submit.cli.kaggle import TIMES, Folder, Seam, Times, patience
+from aimo_submit.cli.kaggle import TIMES, Folder, Seam, Times, polling
 from aimo_submit.cli.options import note, notes, say
 from aimo_submit.kaggle import upload as uploading
 from aimo_submit.kaggle.client import sources
 from aimo_submit.kaggle.client.api import connect, require_credentials
 from aimo_submit.kaggle.client.metadata import FILE, load
-from aimo_submit.kaggle.client.sources import Standing
-from aimo_submit.kaggle.upload.folder import File, human, left_out, survey
+from aimo_submit.kaggle.client.sources import SourceStatus
+from aimo_submit.kaggle.upload.folder import File, files_in, human, left_out
 from aimo_submit.kaggle.upload.versions import Target
 
 READY_S = 2 * 3600.0  # Kaggle unpacks and copies: minutes, for tens of gigabytes half an hour
@@ -63,17 +63,17 @@ def upload(
         attach: write it into kernel-metadata.json
     """
     goal = uploading.target(**dataclasses.asdict(become))
-    files = survey(source)
+    files = files_in(source)
     if attach:
         load(folder / FILE)  # readable, before hours of uploading
     require_credentials(os.environ, Path.home())
     api = connect(times.silence_s)
-    before = uploading.standing(api, goal)
+    before = uploading.newest(api, goal)
     uploading.needs_license(goal, before)
     _announce(source, files, goal, before)
     with notes.status(f"uploading to {goal.ref}") as line:
-        patient = patience(times, line.update)
-        uploading.upload(api, files, goal, before, note=message, patience=patient)
+        waiting = polling(times, line.update)
+        uploading.upload(api, files, goal, before, note=message, polling=waiting)
     if no_wait:
         say(f"{goal.ref} is taken, and not ready before {goal.page} says so")
         return
@@ -84,18 +84,20 @@ def upload(
     say(f'"{reference}" is ready; {done} {goal.sources} of kernel-metadata.json')
 
 
-def _ready(api: Any, goal: Target, before: Standing | None, files: list[File], times: Times) -> str:
+def _ready(
+    api: Any, goal: Target, before: SourceStatus | None, files: list[File], times: Times
+) -> str:
     """Waits for the version; returns what names it in a kernel's sources."""
     with notes.status(f"{goal.ref}: being made") as line:
-        patient = dataclasses.replace(patience(times, line.update), limit_s=READY_S)
+        waiting = dataclasses.replace(polling(times, line.update), limit_s=READY_S)
         try:
-            return uploading.wait(api, goal, before, files, patient)
+            return uploading.wait_until_ready(api, goal, before, files, waiting)
         except KeyboardInterrupt:
             note(f"{goal.page} shows when it is ready; the same command would upload it again")
             raise
 
 
-def _announce(source: Path, files: list[File], goal: Target, before: Standing | None) -> None:
+def _announce(source: Path, files: list[File], goal: Target, before: SourceStatus | None) -> None:
     size = human(sum(file.size for file in files))
     how = "public" if goal.public else "private"
     what = f"version {before.version + 1} of" if before else f"a new {how} {goal.kind}"

@@ -1,4 +1,4 @@
-"""The user's account: credentials, the official package signed in, its errors in words.
+"""Kaggle's API: credentials, the official package signed in, errors in words, waiting.
 
 The `kaggle` package makes folders, signs in and prints when it is imported, and one of its errors
 is `SystemExit`; so it is imported here only, after the credentials were found.
@@ -9,16 +9,21 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from functools import partialmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from aimo_submit.errors import Failed, UserError, install
+from aimo_submit.errors import Failed, UserError, need
+
+T = TypeVar("T")
 
 SETTINGS = "https://www.kaggle.com/settings"
 SILENCE_S = 120.0  # after which Kaggle is given up, in connecting and between two bytes
+EVERY_S = 15.0  # between two questions
 _REMEDIES = {
     401: f"the credentials are not accepted: make a new token at {SETTINGS}",
     403: "no access: check the owner and the slug, accept the competition's rules on its page, "
@@ -51,31 +56,49 @@ class KaggleFailed(Failed):
 
 
 def credentials(environ: Mapping[str, str], home: Path) -> str | None:
-    """Where the package will find credentials, in its own order; None: nowhere."""
+    """Where the package will find credentials; None: nowhere."""
     try:
-        return _found(environ, home)
+        return next(_places(environ, home), None)
     except PermissionError as error:
         raise UserError(
             f"{error.filename} cannot be read: chmod u+rwX it, or chown it to yourself"
         ) from error
 
 
-def _found(environ: Mapping[str, str], home: Path) -> str | None:
+def _places(environ: Mapping[str, str], home: Path) -> Iterator[str]:
+    """All places that hold credentials, in the package's own order."""
     if environ.get("KAGGLE_API_TOKEN"):
-        return "KAGGLE_API_TOKEN"
+        yield "KAGGLE_API_TOKEN"
     for name in ("access_token", "access_token.txt"):
         if _filled(home / ".kaggle" / name):
-            return f"~/.kaggle/{name}"
+            yield f"~/.kaggle/{name}"
     if environ.get("KAGGLE_USERNAME") and environ.get("KAGGLE_KEY"):
-        return "KAGGLE_USERNAME and KAGGLE_KEY"
-    for folder in _config_folders(environ, home):
-        if _has_key(folder / "kaggle.json"):
-            return str(folder / "kaggle.json")
-    return "~/.kaggle/credentials.json" if _filled(home / ".kaggle/credentials.json") else None
+        yield "KAGGLE_USERNAME and KAGGLE_KEY"
+    folder = home / ".kaggle"
+    if environ.get("KAGGLE_CONFIG_DIR"):
+        folder = Path(environ["KAGGLE_CONFIG_DIR"])
+    elif not folder.exists():  # the package looks into it alone where it exists
+        folder = Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "kaggle"
+    if _has_key(folder / "kaggle.json"):
+        yield str(folder / "kaggle.json")
+    if _filled(home / ".kaggle/credentials.json"):
+        yield "~/.kaggle/credentials.json"
+
+
+def _filled(file: Path) -> bool:
+    return file.is_file() and bool(file.read_text(errors="replace").strip())
+
+
+def _has_key(file: Path) -> bool:
+    try:
+        data = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(data, dict) and bool(data.get("username") and data.get("key"))
 
 
 def require_credentials(environ: Mapping[str, str], home: Path) -> str:
-    """Where the package will find credentials; a `UserError` where there are none."""
+    """Where the package will find credentials; raises `UserError` where there are none."""
     where = credentials(environ, home)
     if where is None:
         raise UserError(
@@ -86,20 +109,18 @@ def require_credentials(environ: Mapping[str, str], home: Path) -> str:
 
 
 def connect(silence_s: float = SILENCE_S) -> Any:
-    """The official package's `KaggleApi`, signed in; without credentials a `UserError`.
+    """The official package's `KaggleApi`, signed in; raises `UserError` without credentials.
 
     A Kaggle that says nothing for so long is an error, which the package alone would wait out.
     """
     where = require_credentials(os.environ, Path.home())
+    # The limit that the package's requests lack; the first is sent by its very import.
+    adapter = need("requests.adapters", "kaggle").HTTPAdapter
+    adapter.send = partialmethod(vars(adapter)["send"], timeout=silence_s)
     with asking("signing in"), redirect_stdout(io.StringIO()):
         try:
-            _limit_silence(silence_s)
-            from kaggle.api.kaggle_api_extended import KaggleApi
-
-            api = KaggleApi()
+            api = need("kaggle.api.kaggle_api_extended", "kaggle").KaggleApi()
             api.authenticate()
-        except ImportError as error:
-            raise UserError(f"{error}: {install('kaggle')}") from error
         except SystemExit as error:
             raise KaggleFailed(
                 f"Kaggle does not accept the credentials in {where}: make a new token at {SETTINGS}"
@@ -107,17 +128,9 @@ def connect(silence_s: float = SILENCE_S) -> Any:
     return api
 
 
-def _limit_silence(silence_s: float) -> None:
-    """Gives the package's requests the limit they lack; the first is sent by its very import."""
-    from requests.adapters import HTTPAdapter
-
-    limited: Any = partialmethod(vars(HTTPAdapter)["send"], timeout=silence_s)
-    HTTPAdapter.send = limited  # type: ignore[method-assign, unused-ignore]
-
-
 @contextmanager
 def asking(what: str, *, unsure: str = "") -> Iterator[None]:
-    """Turns what the package raises into a `KaggleFailed`.
+    """Turns all that the package raises into a `KaggleFailed`.
 
     `unsure` is added where Kaggle may have done what it was asked although no answer came.
     """
@@ -136,14 +149,15 @@ def asking(what: str, *, unsure: str = "") -> Iterator[None]:
     except OSError as error:  # requests' exceptions among them
         if not hasattr(error, "response"):
             raise KaggleFailed(f"{what}: {one_line(error)}: mend that and repeat") from error
-        raise _told(what, unsure, error) from error
+        raise _unanswered(what, unsure, error) from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise KaggleFailed(
             f"{what}: {one_line(error)}; if that makes no sense, pip install -U kaggle{unsure}"
         ) from error
 
 
-def _told(what: str, unsure: str, error: Any) -> KaggleFailed:
+def _unanswered(what: str, unsure: str, error: Any) -> KaggleFailed:
+    """The failure of a request that HTTP or the network refused."""
     code = getattr(error.response, "status_code", None)
     if code is None:
         words = f"no answer from Kaggle ({one_line(error)}): check the network and repeat"
@@ -165,22 +179,32 @@ def one_line(text: object, most: int = 300) -> str:
     return words if len(words) <= most else f"{words[: most - 3]}..."
 
 
-def _config_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
-    given = environ.get("KAGGLE_CONFIG_DIR")
-    if given:
-        return [Path(given)]
-    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-    # The package looks into ~/.kaggle alone where it exists.
-    return [home / ".kaggle"] if (home / ".kaggle").exists() else [config / "kaggle"]
+@dataclass(frozen=True, slots=True)
+class Polling:
+    """Repeated questions: whom to tell, how often to ask, for how long, how many misses."""
 
+    report: Callable[[str], None]
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    every_s: float = EVERY_S
+    limit_s: float = 12.5 * 3600  # Kaggle's longest session, and the queue before it
+    misses: int = 8  # in a row: Kaggle out of reach for two minutes
 
-def _filled(file: Path) -> bool:
-    return file.is_file() and bool(file.read_text(errors="replace").strip())
-
-
-def _has_key(file: Path) -> bool:
-    try:
-        data = json.loads(file.read_text())
-    except (OSError, ValueError):
-        return False
-    return isinstance(data, dict) and bool(data.get("username") and data.get("key"))
+    def until(
+        self, done: Callable[[T], bool], ask: Callable[[], T], words: Callable[[T], str]
+    ) -> T:
+        """The first answer that is `done`; raises `KaggleFailed` for lasting trouble or no end."""
+        start, missed = self.clock(), 0
+        while (waited_s := self.clock() - start) <= self.limit_s:
+            try:
+                answer = ask()
+                if done(answer):
+                    return answer
+                missed, line = 0, words(answer)
+            except KaggleFailed as error:
+                missed, line = missed + 1, str(error)
+                if not error.passing or missed == self.misses:
+                    raise
+            self.report(f"{line} ({waited_s / 60:.0f} min)")
+            self.sleep(self.every_s)
+        raise KaggleFailed(f"no end after {self.limit_s / 3600:.1f} h: look at its page on Kaggle")

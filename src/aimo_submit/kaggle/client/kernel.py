@@ -10,22 +10,18 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from aimo_submit.kaggle.client.api import KaggleFailed, asking, one_line
+from aimo_submit.kaggle.client.api import KaggleFailed, Polling, asking, one_line
 from aimo_submit.kaggle.client.metadata import Metadata
-
-T = TypeVar("T")
 
 RUNS = Path("runs/kernels")
 LOG_END = 30  # lines
-EVERY_S = 15.0
-_ENDED = {"ERROR", "CANCEL_REQUESTED", "CANCEL_ACKNOWLEDGED"}
+_FAILED = {"ERROR", "CANCEL_REQUESTED", "CANCEL_ACKNOWLEDGED"}
 _SOURCES = {
     "dataset": "check owner and slug, that the dataset is ready, and that you may read it",
     "kernel": "check owner and slug, and that the kernel has run to its end",
@@ -44,47 +40,16 @@ class Pushed:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """Where a version stands, in Kaggle's word, and why it failed where it did."""
+class VersionStatus:
+    """A version's status in Kaggle's word, and why it failed where it did."""
 
     status: str
     failure: str
 
     @property
     def failed(self) -> bool:
-        """Whether it ended without an output to submit."""
-        return self.status in _ENDED
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How one waits for Kaggle: whom to tell, how often to ask, how long, how many misses."""
-
-    report: Callable[[str], None]
-    sleep: Callable[[float], None] = time.sleep
-    clock: Callable[[], float] = time.monotonic
-    every_s: float = EVERY_S
-    limit_s: float = 12.5 * 3600  # Kaggle's longest session, and the queue before it
-    misses: int = 8  # in a row: Kaggle out of reach for two minutes
-
-    def wait(
-        self, look: Callable[[], T], done: Callable[[T], bool], words: Callable[[T], str]
-    ) -> T:
-        """What `look` gave when it was `done`; errors that may pass are borne for a while."""
-        start, missed = self.clock(), 0
-        while (waited_s := self.clock() - start) <= self.limit_s:
-            try:
-                seen = look()
-                if done(seen):
-                    return seen
-                missed, line = 0, words(seen)
-            except KaggleFailed as error:
-                missed, line = missed + 1, str(error)
-                if not error.passing or missed == self.misses:
-                    raise
-            self.report(f"{line} ({waited_s / 60:.0f} min)")
-            self.sleep(self.every_s)
-        raise KaggleFailed(f"no end after {self.limit_s / 3600:.1f} h: look at its page on Kaggle")
+        """True if it ended without an output to submit."""
+        return self.status in _FAILED
 
 
 def push(api: Any, metadata: Metadata) -> Pushed:
@@ -96,18 +61,21 @@ def push(api: Any, metadata: Metadata) -> Pushed:
     if answer is None or answer.error:
         reason = one_line(answer.error) if answer else "no answer"
         raise KaggleFailed(f"Kaggle refused the push: {reason}: mend that and push again")
-    wrong = list(_left_out(answer))
-    if wrong:
+    url = answer.url or page
+    left_out = list(_left_out(answer))
+    if left_out:
         raise KaggleFailed(
-            f"version {answer.version_number} runs without what it needs, stop it at "
-            f"{answer.url or page}: {'; '.join(wrong)}"
+            f"version {answer.version_number} runs without what it needs, stop it at {url}: "
+            f"{'; '.join(left_out)}"
         )
     if not answer.version_number:
+        raise KaggleFailed(f"Kaggle named no version: look at {url} before pushing again")
+    ref = "/".join((answer.ref or metadata.id).strip("/").split("/")[-2:])
+    if ref.lower() != metadata.id.lower():
         raise KaggleFailed(
-            f"Kaggle named no version: look at {answer.url or page} before pushing again"
+            f"pushed as {ref} and not as {metadata.id}: set id and title to what they are there"
         )
-    _same_kernel(answer, metadata)
-    return Pushed(answer.version_number, answer.url or page, metadata.id)
+    return Pushed(answer.version_number, url, metadata.id)
 
 
 def _left_out(answer: Any) -> Iterator[str]:
@@ -117,49 +85,41 @@ def _left_out(answer: Any) -> Iterator[str]:
             yield f"{kind}_sources {', '.join(names)} could not be added: {remedy}"
 
 
-def _same_kernel(answer: Any, metadata: Metadata) -> None:
-    pushed = "/".join((answer.ref or metadata.id).strip("/").split("/")[-2:])
-    if pushed.lower() != metadata.id.lower():
-        raise KaggleFailed(
-            f"pushed as {pushed} and not as {metadata.id}: set id and title to what they are there"
-        )
-
-
-def run_of(api: Any, ref: str, version: int | None = None) -> Run:
-    """Where that version stands, or the newest one."""
+def status_of(api: Any, ref: str, version: int | None = None) -> VersionStatus:
+    """The status of that version, or of the newest one."""
     from kagglesdk.kernels.types.kernels_api_service import ApiGetKernelSessionStatusRequest
 
     request = _about(ApiGetKernelSessionStatusRequest(), ref, version)
     with asking(f"status of {_named(ref, version)}"), api.build_kaggle_client() as client:
         answer = client.kernels.kernels_api_client.get_kernel_session_status(request)
-        return Run(answer.status.name, one_line(answer.failure_message or ""))
+        return VersionStatus(answer.status.name, one_line(answer.failure_message or ""))
 
 
-def wait(api: Any, ref: str, version: int, patience: Patience) -> None:
-    """Returns when that version is complete; one that fails is a `KaggleFailed` with its log."""
-    run = patience.wait(
-        lambda: run_of(api, ref, version),
-        lambda run: run.failed or run.status == "COMPLETE",
-        lambda run: f"{_named(ref, version)}: {run.status}",
+def wait_for_run(api: Any, ref: str, version: int, polling: Polling) -> None:
+    """Returns when that version is complete; raises `KaggleFailed` with its log if it fails."""
+    seen = polling.until(
+        lambda seen: seen.failed or seen.status == "COMPLETE",
+        lambda: status_of(api, ref, version),
+        lambda seen: f"{_named(ref, version)}: {seen.status}",
     )
-    if run.failed:
-        raise failure(api, ref, version, run)
+    if seen.failed:
+        raise failure(api, ref, version, seen)
 
 
-def failure(api: Any, ref: str, version: int | None, run: Run) -> KaggleFailed:
+def failure(api: Any, ref: str, version: int | None, seen: VersionStatus) -> KaggleFailed:
     """The error of a version that failed, with the end of its log where that can be had."""
     try:
         end = log_lines(api, ref, version)[-LOG_END:]
     except KaggleFailed:
         end = []
-    why = f" ({run.failure})" if run.failure else ""
-    remedy = "push again" if run.status.startswith("CANCEL") else "mend what its log ends with"
-    message = f"{_named(ref, version)} ended with {run.status}{why}: {remedy}"
+    why = f" ({seen.failure})" if seen.failure else ""
+    remedy = "push again" if seen.status.startswith("CANCEL") else "mend what its log ends with"
+    message = f"{_named(ref, version)} ended with {seen.status}{why}: {remedy}"
     return KaggleFailed(message, log_end=end)
 
 
 def log_lines(api: Any, ref: str, version: int | None = None) -> list[str]:
-    """What that version, or the newest, has printed."""
+    """All that version, or the newest, has printed."""
     return [line for event in log_events(next(_pages(api, ref, version)).log) for line in event[1]]
 
 
@@ -184,17 +144,15 @@ def fetch(api: Any, ref: str, version: int, home: Path = RUNS) -> Path:
         for page in _pages(api, ref, version):
             log = log or page.log or ""
             for file in page.files or []:
-                _download(file.url, _inside(folder, file.file_name))
+                path = folder / file.file_name
+                if not path.resolve().is_relative_to(folder.resolve()):
+                    raise KaggleFailed(
+                        f"the output holds a file named {file.file_name!r}: rename it in the kernel"
+                    )
+                _download(file.url, path)
         # Last: the kernel may have left a file of that name.
         (folder / "kernel.log").write_text(log, encoding="utf-8")
     return folder
-
-
-def _inside(folder: Path, name: str) -> Path:
-    path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise KaggleFailed(f"the output holds a file named {name!r}: rename it in the kernel")
-    return path
 
 
 def _download(url: str, path: Path) -> None:

@@ -63,8 +63,10 @@ def append(entry: Entry, path: Path = LEDGER) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as file:
-            if file.tell() and _last_byte(path) != b"\n":  # torn by a kill
-                file.write(b"\n")
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read() != b"\n":  # torn by a kill
+                    file.write(b"\n")
             write_line(file, line)
     except OSError as error:  # what it tells of has been done, and is not to be done twice
         raise UserError(
@@ -131,12 +133,6 @@ def _scores(group: Sequence[Entry], common: set[tuple[str, str]] | None) -> Scor
 def _pairs(entry: Entry) -> set[tuple[str, str]]:
     # Seeds are what the spread is over.
     return {(k, json.dumps(v, sort_keys=True)) for k, v in entry.config.items() if k != "seed"}
-
-
-def _last_byte(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read()
 
 
 def _git(folder: Path, *words: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,54 +20,42 @@ from aimo_submit.errors import UserError
 FILE = "kernel-metadata.json"
 PLACEHOLDER = "your-kaggle-name"
 
+NAME = r"[A-Za-z0-9][\w.-]*"
+_SOURCES = {
+    "dataset_sources": (rf"{NAME}/{NAME}(/\d+)?", "owner/slug or owner/slug/version"),
+    "kernel_sources": (
+        rf"{NAME}/[A-Za-z0-9][\w.-]{{4,}}(/\d+)?",
+        "owner/slug or owner/slug/version, the slug of at least 5 characters",
+    ),
+    "model_sources": (rf"({NAME}/){{4}}\d+", "owner/model/framework/variation/version"),
+    "competition_sources": (NAME, "the competition's slug alone"),
+}
 _TEXT, _SWITCH, _LIST = "a string", "true or false", "a list of strings"
 _KINDS = {
-    "id": _TEXT,
-    "title": _TEXT,
-    "code_file": _TEXT,
-    "language": _TEXT,
-    "kernel_type": _TEXT,
-    "is_private": _SWITCH,
-    "enable_gpu": _SWITCH,
-    "enable_tpu": _SWITCH,
-    "enable_internet": _SWITCH,
-    "dataset_sources": _LIST,
-    "kernel_sources": _LIST,
-    "model_sources": _LIST,
-    "competition_sources": _LIST,
-    "keywords": _LIST,
-    "docker_image": _TEXT,
-    "docker_image_pinning_type": _TEXT,
-    "machine_shape": _TEXT,
+    **dict.fromkeys(("id", "title", "code_file", "language", "kernel_type"), _TEXT),
+    **dict.fromkeys(("docker_image", "docker_image_pinning_type", "machine_shape"), _TEXT),
+    **dict.fromkeys(("is_private", "enable_gpu", "enable_tpu", "enable_internet"), _SWITCH),
+    **dict.fromkeys(("keywords", *_SOURCES), _LIST),
 }
-_NEEDED = ("id", "title", "code_file", "language", "kernel_type", "enable_internet")
+_NEEDED = {  # with what to do where it is missing
+    "id": ': add "owner/slug"',
+    "title": ": add one of 5 to 50 characters",
+    "code_file": ": add it",
+    "language": ": add it",
+    "kernel_type": ": add it",
+    "enable_internet": ", and Kaggle's default is true: set false to be able to submit",
+}
 _CHOICES = {
     "language": ("python", "r", "rmarkdown"),
     "kernel_type": ("script", "notebook"),
     "docker_image_pinning_type": ("original", "latest"),
 }
 
-_NAME = r"[A-Za-z0-9][\w.-]*"
-_SOURCES = {
-    "dataset_sources": (rf"{_NAME}/{_NAME}(/\d+)?", "owner/slug or owner/slug/version"),
-    "kernel_sources": (
-        rf"{_NAME}/[A-Za-z0-9][\w.-]{{4,}}(/\d+)?",
-        "owner/slug or owner/slug/version, the slug of at least 5 characters",
-    ),
-    "model_sources": (rf"({_NAME}/){{4}}\d+", "owner/model/framework/variation/version"),
-    "competition_sources": (_NAME, "the competition's slug alone"),
-}
-# What `kaggle kernels pull -m` writes in front, and push rejects.
+# `kaggle kernels pull -m` writes it in front, and push rejects it.
 _PREFIX = re.compile(r"^(https://www\.kaggle\.com/)?(datasets|code|c|competitions|models)/")
 
-
-_DEFAULTS = {
-    "id": ': add "owner/slug"',
-    "title": ": add one of 5 to 50 characters",
-    "enable_internet": ", and Kaggle's default is true: set false to be able to submit",
-}
 # https://github.com/Kaggle/kaggle-cli/blob/main/docs/kernels.md; T4 means two of them.
-_SHAPES = ("NvidiaTeslaT4", "NvidiaL4", "NvidiaH100", "NvidiaRtxPro6000")
+_MACHINE_SHAPES = ("NvidiaTeslaT4", "NvidiaL4", "NvidiaH100", "NvidiaRtxPro6000")
 _RARE = ("NvidiaL4X1", "NvidiaTeslaA100", "NvidiaTeslaT4Highmem", "TpuV5E8", "TpuV6E8", "None")
 _RETIRED = {
     "nvidiateslap100": "NvidiaTeslaT4",
@@ -97,7 +85,7 @@ class Metadata:
 
 
 def read_metadata(folder: Path) -> Metadata:
-    """The folder's metadata; a `UserError` names everything that is wrong with it."""
+    """The folder's metadata; raises a `UserError` that names everything wrong with it."""
     data = load(folder / FILE)
     problems = list(problems_in(data, folder))
     if problems:
@@ -113,7 +101,7 @@ def read_metadata(folder: Path) -> Metadata:
 
 
 def load(file: Path) -> dict[str, Any]:
-    """What the file holds, unchecked; a `UserError` where that is no JSON object."""
+    """The file's JSON object, unchecked; raises `UserError` where there is none."""
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -131,8 +119,13 @@ def problems_in(data: Mapping[str, Any], folder: Path) -> Iterator[str]:
     """Everything that is wrong with the metadata, each with its remedy."""
     yield from _keys(data)
     sound = {k: v for k, v in data.items() if k in _KINDS and _fits(_KINDS[k], v)}
-    for check in _CHECKS:
-        yield from check(sound, folder)
+    yield from _id(sound)
+    yield from _title(sound)
+    yield from _code_file(sound, folder)
+    yield from _choices(sound)
+    yield from _internet(sound)
+    yield from _machine_shape(sound)
+    yield from _sources(sound)
 
 
 def _keys(data: Mapping[str, Any]) -> Iterator[str]:
@@ -145,9 +138,9 @@ def _keys(data: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key}: Kaggle ignores this key: {hint}"
         elif not _fits(_KINDS[key], value):
             yield f"{key} = {json.dumps(value)}: must be {_KINDS[key]}; drop it for the default"
-    for key in _NEEDED:
+    for key, remedy in _NEEDED.items():
         if key not in data:
-            yield f"{key} is missing" + _DEFAULTS.get(key, ": add it")
+            yield f"{key} is missing{remedy}"
 
 
 def _fits(kind: str, value: Any) -> bool:
@@ -158,12 +151,12 @@ def _fits(kind: str, value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-def _id(data: Mapping[str, Any], folder: Path) -> Iterator[str]:
+def _id(data: Mapping[str, Any]) -> Iterator[str]:
     given = data.get("id")
     if given is None:
         return
     owner, slash, slug = given.partition("/")
-    if not re.fullmatch(rf"{_NAME}/{_NAME}", given):
+    if not re.fullmatch(rf"{NAME}/{NAME}", given):
         yield f"id = {given!r}: must be owner/slug, without a version"
     elif owner == PLACEHOLDER:
         yield f"id = {given!r}: put your Kaggle name in place of {PLACEHOLDER}"
@@ -171,7 +164,7 @@ def _id(data: Mapping[str, Any], folder: Path) -> Iterator[str]:
         yield f"id = {given!r}: lengthen the slug to at least 5 characters"
 
 
-def _title(data: Mapping[str, Any], folder: Path) -> Iterator[str]:
+def _title(data: Mapping[str, Any]) -> Iterator[str]:
     title, slug = data.get("title"), "".join(data.get("id", "").split("/")[1:2])
     if title is None:
         return
@@ -210,32 +203,40 @@ def _is_notebook(file: Path) -> bool:
         return False
 
 
-def _choices(data: Mapping[str, Any], folder: Path) -> Iterator[str]:
+def _choices(data: Mapping[str, Any]) -> Iterator[str]:
     for key, allowed in _CHOICES.items():
         if key in data and data[key] not in allowed:
             yield f"{key} = {data[key]!r}: must be one of {', '.join(allowed)}"
 
 
-def _internet(data: Mapping[str, Any], folder: Path) -> Iterator[str]:
+def _internet(data: Mapping[str, Any]) -> Iterator[str]:
     if data.get("competition_sources") and _on(data, "enable_internet"):
         yield "enable_internet = true: a submission must run without internet: set false"
 
 
-def _machine(data: Mapping[str, Any], folder: Path) -> Iterator[str]:
-    shape = data.get("machine_shape", "")
+def _machine_shape(data: Mapping[str, Any]) -> Iterator[str]:
+    """Names that Kaggle would not know; one that it may have added since passes."""
     if _on(data, "enable_tpu"):
         yield "enable_tpu is deprecated: drop it and name the TPU in machine_shape"
-    yield from shape_problems(shape)
-    if shape.startswith("Nvidia") and data.get("enable_gpu") is not None:
-        if not _on(data, "enable_gpu"):
-            yield f"enable_gpu = false against machine_shape = {shape!r}: set it true"
+    shape = data.get("machine_shape", "")
+    known = {name.lower(): name for name in (*_MACHINE_SHAPES, *_RARE)}
+    near = get_close_matches(shape.lower(), known, 1, 0.8)
+    if shape.lower() in _RETIRED:
+        yield f"machine_shape = {shape!r} is retired: set {_RETIRED[shape.lower()]}"
+    elif near and shape != known[near[0]]:
+        yield f"machine_shape = {shape!r}: write it {known[near[0]]}"
+    elif shape and not shape.startswith(("Nvidia", "Tpu", "None")):
+        names = ", ".join(_MACHINE_SHAPES)
+        yield f"machine_shape = {shape!r}: no such machine; known are {names}"
+    if shape.startswith("Nvidia") and "enable_gpu" in data and not _on(data, "enable_gpu"):
+        yield f"enable_gpu = false against machine_shape = {shape!r}: set it true"
 
 
 def _on(data: Mapping[str, Any], key: str) -> bool:
     return str(data.get(key, "")).lower() == "true"
 
 
-def _sources(data: Mapping[str, Any], folder: Path) -> Iterator[str]:
+def _sources(data: Mapping[str, Any]) -> Iterator[str]:
     for key, (pattern, form) in _SOURCES.items():
         for source in data.get(key, []):
             bare = _PREFIX.sub("", source)
@@ -244,20 +245,3 @@ def _sources(data: Mapping[str, Any], folder: Path) -> Iterator[str]:
             elif not re.fullmatch(pattern, source):
                 hint = f"write {bare!r}" if re.fullmatch(pattern, bare) else f"must be {form}"
                 yield f"{key}: {source!r}: {hint}"
-
-
-_CHECKS: tuple[Callable[[Mapping[str, Any], Path], Iterator[str]], ...] = (
-    _id, _title, _code_file, _choices, _internet, _machine, _sources,
-)  # fmt: skip
-
-
-def shape_problems(shape: str) -> Iterator[str]:
-    """What is wrong with the name; one that Kaggle may have added since passes."""
-    known = {name.lower(): name for name in (*_SHAPES, *_RARE)}
-    near = get_close_matches(shape.lower(), known, 1, 0.8)
-    if shape.lower() in _RETIRED:
-        yield f"machine_shape = {shape!r} is retired: set {_RETIRED[shape.lower()]}"
-    elif near and shape != known[near[0]]:
-        yield f"machine_shape = {shape!r}: write it {known[near[0]]}"
-    elif shape and not shape.startswith(("Nvidia", "Tpu", "None")):
-        yield f"machine_shape = {shape!r}: no such machine; known are {', '.join(_SHAPES)}"

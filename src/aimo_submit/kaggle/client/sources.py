@@ -1,4 +1,4 @@
-"""What a kernel is to run with: which version stands on Kaggle, and whether it is ready.
+"""The sources of a kernel: which version of each stands on Kaggle, and whether it is ready.
 
 A kernel that starts before a dataset's version is ready runs with the one before it, or with none.
 """
@@ -8,29 +8,31 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from aimo_submit.errors import UserError, install
+from aimo_submit.errors import UserError, need
+from aimo_submit.journal import replace_text
 from aimo_submit.kaggle.client.api import KaggleFailed, asking
-from aimo_submit.kaggle.client.kernel import run_of
+from aimo_submit.kaggle.client.kernel import status_of
 from aimo_submit.kaggle.client.metadata import FILE, Metadata, load
 
+T = TypeVar("T")
+
 READY, FAILED = "READY", "FAILED"
-_UPLOAD = "upload it again with aimo-submit upload"
-_NOT_THERE = (403, 404)  # Kaggle answers 403 for what does not exist, too
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """The newest version of a dataset or model, and in Kaggle's word where it stands."""
+class SourceStatus:
+    """The newest version of a dataset or model, and its status in Kaggle's word."""
 
     version: int
     status: str
 
 
-def dataset(api: Any, ref: str) -> Standing:
-    """Where the dataset `owner/slug` stands."""
+def dataset(api: Any, ref: str) -> SourceStatus:
+    """The status of the dataset `owner/slug`."""
     from kagglesdk.datasets.types.dataset_api_service import (
         ApiGetDatasetRequest,
         ApiGetDatasetStatusRequest,
@@ -42,18 +44,17 @@ def dataset(api: Any, ref: str) -> Standing:
     with asking(f"dataset {ref}"), api.build_kaggle_client() as client:
         kaggle = client.datasets.dataset_api_client
         status = kaggle.get_dataset_status(requests[0]).status.name
-        return Standing(kaggle.get_dataset(requests[1]).current_version_number, status)
+        return SourceStatus(kaggle.get_dataset(requests[1]).current_version_number, status)
 
 
-def model(api: Any, ref: str) -> Standing:
-    """Where the variation `owner/model/framework/variation` stands; only ready ones are told."""
+def model(api: Any, ref: str) -> SourceStatus:
+    """The status of `owner/model/framework/variation`; Kaggle names ready versions only."""
     from kagglesdk.models.types.model_api_service import ApiGetModelInstanceRequest
 
     request = variation(ApiGetModelInstanceRequest(), ref)
     with asking(f"model {ref}"), api.build_kaggle_client() as client:
-        return Standing(
-            client.models.model_api_client.get_model_instance(request).version_number, READY
-        )
+        found = client.models.model_api_client.get_model_instance(request)
+        return SourceStatus(found.version_number, READY)
 
 
 def variation(request: Any, ref: str) -> Any:
@@ -64,12 +65,9 @@ def variation(request: Any, ref: str) -> Any:
 
 
 def framework(name: str) -> Any:
-    """Kaggle's word for a framework, whatever its case; a `UserError` for one it has not."""
-    try:
-        from kagglesdk.models.types.model_enums import ModelFramework
-    except ImportError as error:
-        raise UserError(f"{error}: {install('kaggle')}") from error
-    known = {f.name.removeprefix("MODEL_FRAMEWORK_").replace("_", ""): f for f in ModelFramework}
+    """Kaggle's member for a framework, whatever its case; raises `UserError` for others."""
+    frameworks = need("kagglesdk.models.types.model_enums", "kaggle").ModelFramework
+    known = {f.name.removeprefix("MODEL_FRAMEWORK_").replace("_", ""): f for f in frameworks}
     known.pop("UNSPECIFIED")
     found = known.get(name.replace("_", "").replace("-", "").upper())
     if found is None:
@@ -79,66 +77,65 @@ def framework(name: str) -> Any:
     return found
 
 
-def newest(look: Callable[[], Standing], *, mine: bool) -> Standing | None:
-    """What `look` finds; None where there is no such thing (`mine`: and nobody else's)."""
+def existing(ask: Callable[[], T], *, mine: bool) -> T | None:
+    """The answer, or None if there is no such thing. With `mine`, a 403 also means that."""
     try:
-        return look()
+        return ask()
     except KaggleFailed as error:
-        if error.code == 404 or (mine and error.code in _NOT_THERE):
+        if error.code == 404 or (mine and error.code == 403):
             return None
         raise
 
 
-def problems(api: Any, metadata: Metadata, note: Callable[[str], None]) -> Iterator[str]:
-    """Why the kernel would run without what it needs; what cannot be found out goes to `note`."""
-    for kind, look in _LOOKS.items():
+def not_ready(api: Any, metadata: Metadata, note: Callable[[str], None]) -> Iterator[str]:
+    """Why the kernel would run without its sources; those that cannot be judged go to `note`."""
+    for kind, problem in _PROBLEMS.items():
         for ref in metadata.sources[kind]:
             mine = ref.split("/")[0] == metadata.id.split("/")[0]
             try:
-                wrong = look(api, ref)
+                wrong = existing(partial(problem, api, ref), mine=mine)
             except KaggleFailed as error:
-                if error.code == 404 or (mine and error.code in _NOT_THERE):
-                    wrong = "is not on Kaggle: check its name, or upload it"
-                else:
-                    note(f"{kind} {ref} could not be looked at before the push: {error}")
-                    continue
+                note(f"{kind} {ref} could not be looked at before the push: {error}")
+                continue
+            if wrong is None:
+                wrong = "is not on Kaggle: check its name, or upload it"
             if wrong:
                 yield f"{kind} {ref} {wrong}"
 
 
-def _look_at_dataset(api: Any, ref: str) -> str:
+def _dataset_problem(api: Any, ref: str) -> str:
     owner, slug, *version = ref.split("/")
     found = dataset(api, f"{owner}/{slug}")
     if found.status == FAILED:
-        return f"could not be processed by Kaggle: {_UPLOAD}"
+        return "could not be processed by Kaggle: upload it again with aimo-submit upload"
     if found.status != READY:
         return f"is not ready ({found.status}): push again in a few minutes"
     return _too_new(found, version)
 
 
-def _look_at_model(api: Any, ref: str) -> str:
+def _model_problem(api: Any, ref: str) -> str:
     *names, version = ref.split("/")
     return _too_new(model(api, "/".join(names)), [version])
 
 
-def _too_new(found: Standing, version: list[str]) -> str:
+def _too_new(found: SourceStatus, version: list[str]) -> str:
     if not version or int(version[0]) <= found.version:
         return ""
     return f"does not exist yet, the newest version is {found.version}: name that, or wait for it"
 
 
-def _look_at_kernel(api: Any, ref: str) -> str:
+def _kernel_problem(api: Any, ref: str) -> str:
     owner, slug, *version = ref.split("/")
-    run = run_of(api, f"{owner}/{slug}", int(version[0]) if version else None)
-    if run.status == "COMPLETE":
+    found = status_of(api, f"{owner}/{slug}", int(version[0]) if version else None)
+    if found.status == "COMPLETE":
         return ""
-    return f"has no output ({run.status}): let it run to its end, or name a version that has"
+    return f"has no output ({found.status}): let it run to its end, or name a version that has"
 
 
-_LOOKS = {
-    "dataset_sources": _look_at_dataset,
-    "model_sources": _look_at_model,
-    "kernel_sources": _look_at_kernel,
+_PROBLEMS = {
+    "dataset_sources": _dataset_problem,
+    "model_sources": _model_problem,
+    "kernel_sources": _kernel_problem,
 }
 
 
@@ -149,6 +146,4 @@ def attach(folder: Path, key: str, source: str) -> None:
     listed = data.get(key) if isinstance(data.get(key), list) else []
     others = [s for s in listed or [] if s != bare and str(s).rpartition("/")[0] != bare]
     data[key] = [*others, source]
-    whole = folder / f"{FILE}.new"
-    whole.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    whole.replace(folder / FILE)
+    replace_text(folder / FILE, json.dumps(data, indent=2, ensure_ascii=False) + "\n")

@@ -1,37 +1,172 @@
-"""A checked version, submitted to its competition, and its score."""
+"""A submission: a fetched output that was checked, sent to its competition, and its score.
+
+A fallback answer everywhere gives a valid file too, so the log and the kit's own table are read
+beside it. A mark in the folder says that its output passed the check, and for which bytes.
+"""
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import hashlib
 import io
+import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aimo_submit.competition import competition_of
-from aimo_submit.errors import UserError
+from aimo_submit.competition import Competition
+from aimo_submit.errors import UserError, need
+from aimo_submit.journal import replace_text, settings_in
 from aimo_submit.kaggle.client import ledger
-from aimo_submit.kaggle.client.api import KaggleFailed, asking, one_line
-from aimo_submit.kaggle.client.kernel import Patience
+from aimo_submit.kaggle.client.api import KaggleFailed, Polling, asking, one_line
+from aimo_submit.kaggle.client.kernel import log_events
 from aimo_submit.kaggle.client.ledger import Entry
-from aimo_submit.kaggle.client.output import checked_before
 
+MARK = "checked.json"
+_ALARMS = (
+    "Traceback (most recent call last)",
+    "CUDA out of memory",
+    "OutOfMemoryError",
+    "DeadKernelError",
+    "No module named",
+    "NCCL error",
+    "No space left on device",
+)
 _REFUSED = re.compile(r"\blimit|not allowed|exceed|maximum|could not submit|fail", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedOutput:
+    """A submission file in order: its rows, and how many of them are fallbacks (None: unknown)."""
+
+    rows: int
+    fallbacks: int | None
+    alarms: tuple[str, ...]  # lines of the log that speak against the run
+
+
+def check_output(folder: Path, competition: Competition, *, accept: bool = False) -> CheckedOutput:
+    """Checks the output and marks the folder; raises `KaggleFailed` if it is not to be submitted.
+
+    `accept` lets fallbacks and alarms in the log pass, never a file that Kaggle would reject.
+    """
+    file = folder / competition.submission
+    answers = list(_answers(file, competition))
+    checked = CheckedOutput(len(answers), fallbacks(folder), tuple(_alarms(folder / "kernel.log")))
+    against = list(_against(checked, answers, competition))
+    if against and not accept:
+        raise KaggleFailed(
+            f"{folder}: {'; '.join(against)}: look at {folder / 'kernel.log'}, mend and push "
+            "again, or take it as it is with --accept"
+        )
+    mark = {"file": file.name, "sha256": _digest(file), "rows": checked.rows}
+    replace_text(folder / MARK, json.dumps(mark | {"fallbacks": checked.fallbacks}) + "\n")
+    return checked
+
+
+def checked_file(folder: Path) -> str | None:
+    """The name of the submission file, if these very bytes have passed the check."""
+    try:
+        mark = json.loads((folder / MARK).read_text(encoding="utf-8"))
+        return str(mark["file"]) if mark["sha256"] == _digest(folder / mark["file"]) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def fallbacks(folder: Path) -> int | None:
+    """The number of fallbacks in the kit's own tables; None without a table."""
+    rows = [
+        row
+        for table in folder.rglob("summary-*.csv")
+        for row in csv.DictReader(table.read_text(encoding="utf-8").splitlines())
+    ]
+    return sum(map(_is_fallback, rows)) if rows else None
+
+
+def _is_fallback(row: dict[str, str]) -> bool:
+    if "fallback" in row:
+        return row["fallback"] == "True"
+    return (row.get("reason") or "").startswith("fallback")  # a table of an older kit
+
+
+def settings_of(folder: Path) -> dict[str, Any]:
+    """The settings that the fetched run had, as its traces name them; empty without traces."""
+    for traces in sorted(folder.rglob("traces-*.jsonl")):
+        try:
+            return dict(settings_in(traces))
+        except UserError:
+            continue
+    return {}
+
+
+def _alarms(log: Path) -> Iterator[str]:
+    """The log's lines that speak against the run; a sample's own errors go to stdout, and pass."""
+    text = log.read_text(encoding="utf-8") if log.is_file() else ""
+    for stream, lines in log_events(text):
+        if stream != "stdout":
+            yield from (one_line(line, 120) for line in lines if any(a in line for a in _ALARMS))
+
+
+def _against(checked: CheckedOutput, answers: list[int], competition: Competition) -> Iterator[str]:
+    if checked.fallbacks:
+        yield f"{checked.fallbacks} of the run's answers are fallbacks"
+    if checked.fallbacks is None and set(answers) == {competition.answers.fallback}:
+        yield f"every answer is the fallback, {competition.answers.fallback}"
+    if checked.alarms:
+        yield f"the log says {checked.alarms[0]!r}"
+
+
+def _answers(file: Path, competition: Competition) -> Iterator[int]:
+    """The file's answers; raises `KaggleFailed` where Kaggle would reject or misread them."""
+    table = _table(file)
+    if sorted(table.column_names) != ["answer", "id"]:
+        raise KaggleFailed(f"{file} has the columns {table.column_names}: must be id and answer")
+    if not str(table["answer"].type).startswith(("int", "uint")):
+        raise KaggleFailed(f"{file} has answers of type {table['answer'].type}: must be integers")
+    ids, answers = table["id"].to_pylist(), table["answer"].to_pylist()
+    if not answers or None in answers or None in ids:
+        raise KaggleFailed(f"{file} has {'nulls' if answers else 'no rows'}: mend the notebook")
+    if len(set(ids)) < len(ids):
+        raise KaggleFailed(f"{file} names a problem twice: mend the notebook")
+    for name, answer in zip(ids, answers, strict=True):
+        if answer != competition.answers.admit(answer):
+            raise KaggleFailed(
+                f"{file}: problem {name} has the answer {answer}: {competition.name} takes "
+                f"{competition.answers}; set the edition"
+            )
+        yield answer
+
+
+def _table(file: Path) -> Any:
+    if not file.is_file():
+        raise KaggleFailed(f"no {file}: the kernel left none; mend the notebook and push again")
+    try:
+        if file.suffix == ".csv":
+            return need("pyarrow.csv", "kaggle").read_csv(file)
+        return need("pyarrow.parquet", "kaggle").read_table(file)
+    except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
+        why = f"{file} is no {file.suffix[1:]} file ({one_line(error, 80)}): push again"
+        raise KaggleFailed(why) from error
 
 
 def submit(api: Any, pushed: Entry, folder: Path, *, competition: str, message: str) -> Entry:
     """The submission of that version, as Kaggle took it; `folder` holds its checked output."""
-    if not checked_before(folder):
+    file = checked_file(folder)
+    if file is None:
         raise UserError(
             f"the output of version {pushed.version} has not been checked: run "
             f"aimo-submit output --version {pushed.version} first"
         )
     if not message.strip():
         raise UserError("a submission needs a message: give it with -m, to know it by later")
-    file = competition_of(competition).submission
     unsure = "; it may have been taken: look at the competition's page before submitting again"
     with asking(f"submission to {competition}", unsure=unsure), redirect_stdout(io.StringIO()):
         answer = api.competition_submit_code(
@@ -52,16 +187,16 @@ def submit(api: Any, pushed: Entry, folder: Path, *, competition: str, message: 
     )
 
 
-def score(api: Any, entry: Entry, patience: Patience) -> Entry:
+def score(api: Any, entry: Entry, polling: Polling) -> Entry:
     """The submission once Kaggle has scored it, or found that it cannot (status ERROR)."""
-    return patience.wait(
-        lambda: look(api, entry),
+    return polling.until(
         lambda seen: seen.status != ledger.PENDING,
+        lambda: look_up(api, entry),
         lambda seen: f"submission {seen.ref}: {seen.status}",
     )
 
 
-def look(api: Any, entry: Entry) -> Entry:
+def look_up(api: Any, entry: Entry) -> Entry:
     """The submission as Kaggle lists it now; one it does not list may appear a moment later."""
     with asking(f"score of submission {entry.ref}"):
         listed = api.competition_submissions(entry.competition, page_size=100) or []
@@ -82,15 +217,15 @@ def look(api: Any, entry: Entry) -> Entry:
     )
 
 
-def earlier(entries: Sequence[Entry], pushed: Entry) -> Entry | None:
-    """The newest submission of that version which Kaggle has not refused, if there is one."""
-    mine = [e for e in entries if (e.kernel, e.version) == (pushed.kernel, pushed.version)]
-    taken = [e for e in mine if e.ref is not None and e.status != ledger.ERROR]
-    return taken[-1] if taken else None
-
-
 def _number(text: str | None) -> float | None:
     try:
         return float(text or "")
     except ValueError:
         return None
+
+
+def earlier(entries: Sequence[Entry], pushed: Entry) -> Entry | None:
+    """The newest submission of that version which Kaggle has not refused, if there is one."""
+    mine = [e for e in entries if (e.kernel, e.version) == (pushed.kernel, pushed.version)]
+    taken = [e for e in mine if e.ref is not None and e.status != ledger.ERROR]
+    return taken[-1] if taken else None

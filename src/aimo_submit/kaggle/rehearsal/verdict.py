@@ -11,7 +11,7 @@ from typing import Any
 from aimo_submit.competition import competition_named
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle.client.api import KaggleFailed
-from aimo_submit.kaggle.client.output import check, fallbacks
+from aimo_submit.kaggle.client.submission import check_output, fallbacks
 from aimo_submit.kaggle.rehearsal.fake_gateway import Verdict
 from aimo_submit.kaggle.rehearsal.player import Faults, Job
 from aimo_submit.kaggle.rehearsal.tree import Tree
@@ -115,7 +115,7 @@ def _verdict(tree: Tree) -> Verdict | None:
 
 def _against_file(tree: Tree, ids: list[object]) -> Iterator[str]:
     try:
-        check(tree.working, competition_named(tree.edition), accept=True)
+        check_output(tree.working, competition_named(tree.edition), accept=True)
     except (KaggleFailed, UserError) as error:
         yield str(error).replace(f"{tree.working}/", "")
         return

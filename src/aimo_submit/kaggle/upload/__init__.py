@@ -1,8 +1,8 @@
-"""A folder as a Kaggle dataset or model: created or given a new version, and waited for.
+"""Uploads: a folder becomes a Kaggle dataset or model, new or in a new version, and is waited for.
 
-Every request is the official package's; its own commands leave out what they could not send and
-do not wait. A success here is: every file is in the store, Kaggle took the version, has processed
-it, and lists no fewer files than were sent.
+Runs at home. Every request is the official package's; its own commands leave out what they could
+not send and do not wait. A success here is: every file is in the store, Kaggle took the version,
+has processed it, and lists no fewer files than were sent.
 """
 
 from __future__ import annotations
@@ -13,22 +13,20 @@ from typing import Any
 
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle.client import sources
-from aimo_submit.kaggle.client.api import KaggleFailed
-from aimo_submit.kaggle.client.kernel import Patience
-from aimo_submit.kaggle.client.metadata import PLACEHOLDER
-from aimo_submit.kaggle.client.sources import Standing
+from aimo_submit.kaggle.client.api import KaggleFailed, Polling
+from aimo_submit.kaggle.client.metadata import NAME, PLACEHOLDER
+from aimo_submit.kaggle.client.sources import SourceStatus
 from aimo_submit.kaggle.upload.folder import File
 from aimo_submit.kaggle.upload.transfer import Memory, send
-from aimo_submit.kaggle.upload.versions import DATASET, MODEL, Target, make, pages
+from aimo_submit.kaggle.upload.versions import DATASET, MODEL, Target, files_listed, make
 
 _FORMS = {DATASET: "owner/slug", MODEL: "owner/model/framework/variation"}
 _SLUG = r"[a-z0-9]+(-[a-z0-9]+)*"
-_NAME = r"[A-Za-z0-9][\w.-]*"
 _LENGTHS = {DATASET: (6, 50), MODEL: (2, 50)}
 
 
 def target(name: str, kind: str | None = None, title: str | None = None, **others: Any) -> Target:
-    """The dataset or model of that name; a `UserError` for what Kaggle would not take."""
+    """The dataset or model of that name; raises `UserError` for what Kaggle would not take."""
     parts = name.split("/")
     kind = kind or (MODEL if len(parts) == 4 else DATASET)
     if len(parts) != _FORMS[kind].count("/") + 1:
@@ -41,7 +39,7 @@ def target(name: str, kind: str | None = None, title: str | None = None, **other
             f"--name {name!r}: the slug must have {low} to {high} lower-case letters, digits and "
             "single hyphens"
         )
-    if not all(re.fullmatch(_NAME, part) for part in parts):
+    if not all(re.fullmatch(NAME, part) for part in parts):
         raise UserError(f"--name {name!r}: write it {_FORMS[kind]}, in plain letters")
     if kind == MODEL:
         sources.framework(parts[2])
@@ -51,15 +49,15 @@ def target(name: str, kind: str | None = None, title: str | None = None, **other
     return Target(kind, name, title, **others)
 
 
-def standing(api: Any, goal: Target) -> Standing | None:
-    """Where it stands on Kaggle; None where it has to be created."""
+def newest(api: Any, goal: Target) -> SourceStatus | None:
+    """The newest version on Kaggle; None where it has to be created."""
     mine = goal.owner.lower() == str(api.config_values.get("username", "")).lower()
-    look = sources.dataset if goal.kind == DATASET else sources.model
-    return sources.newest(lambda: look(api, goal.ref), mine=mine)
+    ask = sources.dataset if goal.kind == DATASET else sources.model
+    return sources.existing(lambda: ask(api, goal.ref), mine=mine)
 
 
-def needs_license(goal: Target, before: Standing | None) -> None:
-    """A `UserError` where something new would go to Kaggle without a word on its licence."""
+def needs_license(goal: Target, before: SourceStatus | None) -> None:
+    """Raises `UserError` where something new would go to Kaggle without a word on its licence."""
     if before is None and not goal.license:
         example = "other" if goal.kind == DATASET else "'Apache 2.0'"
         raise UserError(
@@ -71,54 +69,54 @@ def upload(
     api: Any,
     files: Sequence[File],
     goal: Target,
-    before: Standing | None,
+    before: SourceStatus | None,
     *,
     note: str,
-    patience: Patience,
+    polling: Polling,
 ) -> None:
     """Returns when Kaggle has taken the files as a new version; it is not ready by then."""
     memory = Memory()
-    sent = [(file, send(api, file, goal.kind, memory, patience)) for file in files]
+    sent = [(file, send(api, file, goal.kind, memory, polling)) for file in files]
     make(api, goal, sent, note=note, new=before is None)
-    memory.forget(list(files), goal.kind)
+    memory.forget(files, goal.kind)
 
 
-def wait(
-    api: Any, goal: Target, before: Standing | None, files: Sequence[File], patience: Patience
+def wait_until_ready(
+    api: Any, goal: Target, before: SourceStatus | None, files: Sequence[File], polling: Polling
 ) -> str:
     """The reference for kernel-metadata.json, once the new version is ready and complete."""
-    found = until_ready(lambda: standing(api, goal), goal, before, patience)
-    _complete(api, goal, found.version, files)
-    return f"{goal.ref}/{found.version}"
-
-
-def until_ready(
-    look: Callable[[], Standing | None], goal: Target, before: Standing | None, patience: Patience
-) -> Standing:
-    """What `look` finds once a version after `before` is ready; else a `KaggleFailed`."""
-    old = before.version if before else 0
-
-    def words(seen: Standing | None) -> str:
-        status = seen.status if seen and seen.version > old else "being made"
-        return f"{goal.ref} version {old + 1}: {status}"
-
-    def ended(seen: Standing | None) -> bool:
-        if seen is None or seen == before:
-            return False
-        ready = seen.version > old and seen.status == sources.READY
-        return ready or seen.status == sources.FAILED
-
-    found = patience.wait(look, ended, words)
-    if found is None or found.status == sources.FAILED:
-        raise KaggleFailed(f"Kaggle could not process {goal.ref}: see why at {goal.page}")
-    return found
-
-
-def _complete(api: Any, goal: Target, version: int, files: Sequence[File]) -> None:
+    version = ready_version(lambda: newest(api, goal), goal, before, polling)
     wanted = sum(not file.unpacked for file in files)
-    listed = sum(len(page) for page in pages(api, goal, version))
+    listed = files_listed(api, goal, version)
     if listed < wanted:
         raise KaggleFailed(
             f"{goal.ref} version {version} holds {listed} of {wanted} files: look at {goal.page}, "
             "and upload them anew"
         )
+    return f"{goal.ref}/{version}"
+
+
+def ready_version(
+    ask: Callable[[], SourceStatus | None],
+    goal: Target,
+    before: SourceStatus | None,
+    polling: Polling,
+) -> int:
+    """The first version after `before`, once it is ready; raises `KaggleFailed` if it never is."""
+    old = before.version if before else 0
+
+    def done(seen: SourceStatus | None) -> bool:
+        if seen is None or seen == before:
+            return False
+        return seen.status == sources.FAILED or (
+            seen.version > old and seen.status == sources.READY
+        )
+
+    def words(seen: SourceStatus | None) -> str:
+        status = seen.status if seen and seen.version > old else "being made"
+        return f"{goal.ref} version {old + 1}: {status}"
+
+    found = polling.until(done, ask, words)
+    if found is None or found.status == sources.FAILED:
+        raise KaggleFailed(f"Kaggle could not process {goal.ref}: see why at {goal.page}")
+    return found.version

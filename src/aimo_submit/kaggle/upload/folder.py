@@ -1,4 +1,4 @@
-"""A folder that is to be uploaded: what goes, what stays, and what speaks against it."""
+"""A folder that is to be uploaded: its files, those that stay, and what speaks against it."""
 
 from __future__ import annotations
 
@@ -32,17 +32,16 @@ class File:
 
     @property
     def unpacked(self) -> bool:
-        """Whether Kaggle takes it for an archive, and unpacks it."""
+        """True if Kaggle takes it for an archive, and unpacks it."""
         return self.parts[-1].lower().endswith(_ARCHIVES)
 
 
-def survey(folder: Path) -> list[File]:
-    """Every file of the folder that goes; a `UserError` names all that speaks against it."""
+def files_in(folder: Path) -> list[File]:
+    """Every file of the folder that goes; raises a `UserError` with all that speaks against it."""
     if not folder.is_dir():
         raise UserError(f"no folder {folder}: give the folder that holds the model or the wheels")
     files = list(_files(folder, ()))
     against = [line for file in files for line in _against(file)]
-    against += [line for file in files for line in _missing_shards(file)]
     if not files:
         raise UserError(f"{folder} holds no files to upload: check the path")
     if against:
@@ -56,7 +55,7 @@ def left_out(folder: Path) -> list[str]:
 
 
 def human(size: int) -> str:
-    """A number of bytes, to be read."""
+    """The number of bytes in a unit that people read."""
     for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if size >= factor:
             return f"{size / factor:.1f} {unit}"
@@ -85,12 +84,12 @@ def _against(file: File) -> Iterator[str]:
         yield f"{file.name} is half a download: fetch it again, or take it out"
     elif not os.access(file.path, os.R_OK):
         yield f"{file.name} cannot be read: chmod u+r it"
+    elif file.name.endswith(".safetensors.index.json"):
+        yield from _missing_shards(file)
 
 
 def _missing_shards(file: File) -> Iterator[str]:
     """The weights that an index names and the folder lacks."""
-    if not file.name.endswith(".safetensors.index.json"):
-        return
     try:
         named = set(json.loads(file.path.read_text(encoding="utf-8"))["weight_map"].values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aimo_submit.kaggle.client.api import KaggleFailed, asking, one_line
-from aimo_submit.kaggle.client.kernel import Patience
+from aimo_submit.journal import replace_text
+from aimo_submit.kaggle.client.api import KaggleFailed, Polling, asking, one_line
 from aimo_submit.kaggle.upload.folder import File, human
 
 MEMORY = Path("runs/uploads.json")
@@ -56,7 +56,7 @@ class Memory:
         self._begun[_key(file, kind)] = begun
         self._save()
 
-    def forget(self, files: list[File], kind: str) -> None:
+    def forget(self, files: Sequence[File], kind: str) -> None:
         """Forgets the uploads of these files: they are used up, or of no use."""
         for file in files:
             self._begun.pop(_key(file, kind), None)
@@ -64,27 +64,25 @@ class Memory:
 
     def _save(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        whole = self._path.with_suffix(".new")
-        whole.touch(mode=0o600)  # whoever has such a url can write to it
-        whole.write_text(json.dumps({k: asdict(b) for k, b in self._begun.items()}))
-        whole.replace(self._path)
+        text = json.dumps({key: asdict(begun) for key, begun in self._begun.items()})
+        replace_text(self._path, text, mode=0o600)  # whoever has such a url can write to it
 
 
 def _key(file: File, kind: str) -> str:
     return f"{kind} {file.size} {file.changed} {file.path}"
 
 
-def send(api: Any, file: File, kind: str, memory: Memory, patience: Patience) -> str:
+def send(api: Any, file: File, kind: str, memory: Memory, polling: Polling) -> str:
     """The token of the file, once Kaggle's store has all of it; `kind` is dataset or model."""
     begun = memory.get(file, kind)
     fresh = begun is None
     if begun is None:
-        begun = patience.wait(lambda: _begin(api, file, kind), bool, str)
+        begun = polling.until(bool, lambda: _begin(api, file, kind), str)
         memory.put(file, kind, begun)
     if not begun.sent:
-        transfer = _Transfer(file, begun.url, patience.report, held=0 if fresh else None)
+        transfer = _Transfer(file, begun.url, polling.report, held=0 if fresh else None)
         try:
-            patience.wait(transfer.go_on, bool, lambda done: f"{file.name}: going on")
+            polling.until(bool, transfer.go_on, lambda done: f"{file.name}: going on")
         except KaggleFailed as error:
             if not error.passing:
                 memory.forget([file], kind)
@@ -122,7 +120,7 @@ class _Transfer:
     start: int = 0  # what it had before the last piece
 
     def go_on(self) -> bool:
-        """Whether the store has all of it; False: it has more than before."""
+        """True if the store has all of it; False if it has more than before."""
         if self.held is None:
             self.held = self._ask()
             if self.held > self.start:  # a break after some way is no miss
@@ -145,7 +143,7 @@ class _Transfer:
             return self._held_after(part, _Body(self, source, self.file.size - start))
 
     def _held_after(self, headers: dict[str, str], data: Any) -> int:
-        """How many bytes the store has after this request."""
+        """The number of bytes that the store has after this request."""
         import requests
 
         with asking(f"upload of {self.file.name}"):
@@ -165,7 +163,7 @@ class _Transfer:
 
 @dataclass(slots=True)
 class _Body:
-    """What is left of a file, in pieces, told as they leave."""
+    """The rest of a file in pieces, told as they leave."""
 
     transfer: _Transfer
     source: Any

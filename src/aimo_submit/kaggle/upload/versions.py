@@ -1,8 +1,8 @@
-"""The official package's requests for a dataset's or model's new version."""
+"""The requests by which Kaggle makes a dataset's or model's new version, and lists its files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ DATASET, MODEL = "dataset", "model"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the upload becomes."""
+    """The dataset or model that the upload becomes."""
 
     kind: str  # DATASET or MODEL
     ref: str
@@ -26,7 +26,7 @@ class Target:
 
     @property
     def owner(self) -> str:
-        """Whose it is."""
+        """The Kaggle name of whom it belongs to."""
         return self.ref.split("/")[0]
 
     @property
@@ -36,7 +36,7 @@ class Target:
 
     @property
     def page(self) -> str:
-        """Where it is to be seen."""
+        """The address of its page."""
         return f"https://www.kaggle.com/{self.kind}s/{self.ref}"
 
     @property
@@ -144,23 +144,8 @@ def _ensure_model(api: Any, goal: Target) -> None:
         _taken(client.models.model_api_client.create_model(new), goal)
 
 
-def pages(api: Any, goal: Target, version: int) -> Iterator[list[Any]]:
-    """The files that Kaggle lists, page by page."""
-    request = _listing(goal, version)
-    while True:
-        with asking(f"files of {goal.ref}"), api.build_kaggle_client() as client:
-            if goal.kind == DATASET:
-                page = client.datasets.dataset_api_client.list_dataset_files(request)
-                yield page.dataset_files or []
-            else:
-                page = client.models.model_api_client.list_model_instance_version_files(request)
-                yield page.files or []
-        if not page.next_page_token:
-            return
-        request.page_token = page.next_page_token
-
-
-def _listing(goal: Target, version: int) -> Any:
+def files_listed(api: Any, goal: Target, version: int) -> int:
+    """The number of files that Kaggle lists in that version."""
     from kagglesdk.datasets.types.dataset_api_service import ApiListDatasetFilesRequest
     from kagglesdk.models.types.model_api_service import ApiListModelInstanceVersionFilesRequest
 
@@ -172,4 +157,15 @@ def _listing(goal: Target, version: int) -> Any:
         request.owner_slug, request.dataset_slug = goal.owner, goal.slug
         request.dataset_version_number = version
     request.page_size = 200
-    return request
+    listed = 0
+    while True:
+        with asking(f"files of {goal.ref}"), api.build_kaggle_client() as client:
+            if goal.kind == MODEL:
+                page = client.models.model_api_client.list_model_instance_version_files(request)
+                listed += len(page.files or [])
+            else:
+                page = client.datasets.dataset_api_client.list_dataset_files(request)
+                listed += len(page.dataset_files or [])
+        if not page.next_page_token:
+            return listed
+        request.page_token = page.next_page_token
