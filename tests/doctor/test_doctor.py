@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from aimo_submit.doctor import DEFAULT, PUSH, SANDBOX, Finding
-from aimo_submit.doctor.examine import Topics, decides, machine_findings, model_findings, to_do
-from aimo_submit.doctor.kaggle import Surroundings, kaggle_findings, mount_findings
+from aimo_submit.doctor import DEFAULT, PUSH, SANDBOX, Check
+from aimo_submit.doctor.examine import Topics, decides, machine_checks, model_checks, to_do
+from aimo_submit.doctor.kaggle import Environment, kaggle_checks, mount_checks
 from aimo_submit.kaggle.client.bundle import SUBMISSION
 from aimo_submit.machines.detect import detect
 from tests.kaggle.test_metadata import write_kernel
@@ -45,9 +45,9 @@ def run(home: Path, *, path: Path | None = None, **variables: str) -> tuple[int,
     return done.returncode, done.stdout
 
 
-def around(tmp_path: Path, **environ: str) -> Surroundings:
+def around(tmp_path: Path, **environ: str) -> Environment:
     """A home, a kernel and mounts, all of them empty."""
-    return Surroundings(environ, tmp_path / "home", tmp_path / "kernel", tmp_path / "input")
+    return Environment(environ, tmp_path / "home", tmp_path / "kernel", tmp_path / "input")
 
 
 def put(file: Path, content: str, mode: int = 0o600) -> Path:
@@ -58,9 +58,9 @@ def put(file: Path, content: str, mode: int = 0o600) -> Path:
     return file
 
 
-def told(findings: list[Finding], what: str) -> Finding:
+def told(checks: list[Check], name: str) -> Check:
     """The line about that."""
-    [found] = [f for f in findings if f.what == what]
+    [found] = [f for f in checks if f.name == name]
     return found
 
 
@@ -91,7 +91,7 @@ def test_what_is_missing_is_named_with_the_job_and_the_command(tmp_path: Path) -
 @pytest.mark.parametrize("script", ["exit 9", "echo nonsense", "echo 'a, b, c, d'", "kill -9 $$"])
 def test_a_broken_driver_is_no_reason_to_fall_over(tmp_path: Path, script: str) -> None:
     machine = detect((str(smi(tmp_path / "bin", script) / "nvidia-smi"),))
-    list(machine_findings(machine, tmp_path))
+    list(machine_checks(machine, tmp_path))
 
 
 def test_nothing_heavy_is_imported() -> None:
@@ -122,7 +122,7 @@ def test_credentials_are_judged_offline(
     tmp_path: Path, file: str, content: str, mode: int, found: str, fix: str
 ) -> None:
     put(tmp_path / "home/.kaggle" / file, content, mode)
-    line = told(list(kaggle_findings(around(tmp_path))), "credentials")
+    line = told(list(kaggle_checks(around(tmp_path))), "credentials")
     assert found in line.found
     assert line.fix.startswith(fix) if fix else (line.fix, line.job) == ("", "")
 
@@ -130,25 +130,25 @@ def test_credentials_are_judged_offline(
 @pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")
 def test_credentials_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     put(tmp_path / "home/.kaggle/access_token", "x", 0o000)
-    line = told(list(kaggle_findings(around(tmp_path))), "credentials")
+    line = told(list(kaggle_checks(around(tmp_path))), "credentials")
     assert "cannot be read" in line.found
     assert line.fix.startswith("chmod")
 
 
 def test_a_token_in_the_environment_is_found_and_not_shown(tmp_path: Path) -> None:
-    line = told(list(kaggle_findings(around(tmp_path, KAGGLE_API_TOKEN=SECRET))), "credentials")
-    assert line == Finding("credentials", "in KAGGLE_API_TOKEN")
-    line = told(list(kaggle_findings(around(tmp_path, KAGGLE_API_TOKEN="a b"))), "credentials")
+    line = told(list(kaggle_checks(around(tmp_path, KAGGLE_API_TOKEN=SECRET))), "credentials")
+    assert line == Check("credentials", "in KAGGLE_API_TOKEN")
+    line = told(list(kaggle_checks(around(tmp_path, KAGGLE_API_TOKEN="a b"))), "credentials")
     assert line.found == "KAGGLE_API_TOKEN holds blanks"
 
 
 def test_a_kernel_that_is_not_built_yet_is_to_be_built(tmp_path: Path) -> None:
     folder = write_kernel(tmp_path / "kernel")
     (folder / SUBMISSION).unlink()
-    line = told(list(kaggle_findings(around(tmp_path))), "kernel-metadata.json")
+    line = told(list(kaggle_checks(around(tmp_path))), "kernel-metadata.json")
     assert (line.job, line.fix) == (PUSH, "aimo-submit build")
     write_kernel(folder, title=None, language="perl")
-    line = told(list(kaggle_findings(around(tmp_path))), "kernel-metadata.json")
+    line = told(list(kaggle_checks(around(tmp_path))), "kernel-metadata.json")
     assert line.fix.startswith("$EDITOR")
 
 
@@ -157,7 +157,7 @@ def test_what_kaggle_has_mounted_is_listed(tmp_path: Path) -> None:
     put(model / "config.json", "{}")
     put(model / "tokenizer.json", "{}")
     put(tmp_path / "input/competitions/ai-mathematical-olympiad-prize/test.csv", "id,problem\n")
-    found = list(mount_findings(tmp_path / "input"))
+    found = list(mount_checks(tmp_path / "input"))
     assert told(found, "models").found == str(model)
     assert told(found, "problems").found.endswith("test.csv")
     assert told(found, "wheels").found == "none"
@@ -166,17 +166,17 @@ def test_what_kaggle_has_mounted_is_listed(tmp_path: Path) -> None:
 def test_the_bundled_model_is_found_and_fits(tmp_path: Path) -> None:
     from aimo_submit.cards import all_cards
 
-    found = list(model_findings(detect(("false",)), all_cards()))
+    found = list(model_checks(detect(("false",)), all_cards()))
     assert told(found, "tiny-tir").found.startswith("fits; ")
-    [none, *_] = model_findings(detect(("false",)), [])
+    [none, *_] = model_checks(detect(("false",)), [])
     assert none.job == DEFAULT
 
 
 def test_the_default_jobs_come_first_and_decide() -> None:
-    later = Finding("x", "no x", "quantize", "pip install x")
-    first = Finding("y", "no y", DEFAULT, "pip install y")
-    topics: Topics = {"a": [later, Finding("z", "fine")], "b": [first, first]}
+    later = Check("x", "no x", "quantize", "pip install x")
+    first = Check("y", "no y", DEFAULT, "pip install y")
+    topics: Topics = {"a": [later, Check("z", "fine")], "b": [first, first]}
     assert to_do(topics) == [(DEFAULT, "pip install y"), ("quantize", "pip install x")]
     assert not decides(topics)
     assert decides({"a": [later]})
-    assert not decides({"a": [Finding("no network", "does NOT hold", SANDBOX, "a container")]})
+    assert not decides({"a": [Check("no network", "does NOT hold", SANDBOX, "a container")]})

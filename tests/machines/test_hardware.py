@@ -7,9 +7,9 @@ import dataclasses
 import pytest
 
 from aimo_submit.cards import Card, all_cards
-from aimo_submit.cards.fit import fit, hardware_of, layout_of
-from aimo_submit.machines import GIB, HARDWARE, Layout, Size, plan, recognise, step_s
-from aimo_submit.machines.detect import Gpu, Machine
+from aimo_submit.cards.fit import fit, layout_of
+from aimo_submit.machines import GIB, HARDWARE, Layout, Size, plan_memory, recognise, step_s
+from aimo_submit.machines.detect import Gpu, Machine, hardware_of
 
 CARDS = {card.name: card for card in all_cards()}
 T4X2 = HARDWARE["t4x2"]
@@ -30,8 +30,8 @@ def test_two_t4s_hold_as_many_tokens_of_the_winners_model_as_others_found() -> N
     """480 KiB a token; 36k tokens tensor parallel, 21k in two replicas (vLLM, int8 weights)."""
     size = size_of(GPTQ)
     assert size.kv_bytes(1) == 480 * 1024
-    assert plan(size, T4X2, TP2).kv_tokens == pytest.approx(36_000, rel=0.1)
-    assert plan(size, T4X2, REPLICAS).kv_tokens == pytest.approx(21_000, rel=0.1)
+    assert plan_memory(size, T4X2, TP2).kv_tokens == pytest.approx(36_000, rel=0.1)
+    assert plan_memory(size, T4X2, REPLICAS).kv_tokens == pytest.approx(21_000, rel=0.1)
 
 
 def test_tensor_parallel_and_replicas_are_estimated_as_others_estimated_them() -> None:
@@ -68,7 +68,7 @@ def test_the_cards_own_share_of_memory_and_size_of_keys_count() -> None:
     """gpt-oss-120b leaves an H100 little: public notebooks raise the share and halve the keys."""
     card, hardware = CARDS["gpt-oss-120b"], HARDWARE["h100"]
     found = fit(card, hardware).plan
-    usual = plan(size_of(card), hardware, Layout(1, 1), card.sample_tokens)
+    usual = plan_memory(size_of(card), hardware, Layout(1, 1), card.sample_tokens)
     assert found is not None
     assert found.kv_gib == pytest.approx(usual.kv_gib + (0.96 - 0.9) * hardware.memory_gib)
     assert found.kv_tokens == pytest.approx(
@@ -78,7 +78,7 @@ def test_the_cards_own_share_of_memory_and_size_of_keys_count() -> None:
 
 def test_a_sample_runs_on_one_replica_only() -> None:
     """Two halves of a sample's room on two replicas are no room."""
-    found = plan(size_of(GPTQ), T4X2, REPLICAS)
+    found = plan_memory(size_of(GPTQ), T4X2, REPLICAS)
     assert found.at_once(found.kv_tokens) == 0
     assert found.at_once(found.kv_tokens // 2) == 2
     assert found.at_once(found.kv_tokens // 3) == 2

@@ -1,6 +1,7 @@
-"""Model cards: what the kit must know of a model, one TOML file each in `models/`.
+"""Model cards: all that the kit must know of a model, one TOML file each in `models/`.
 
-A card can be read where the weights are not; `load_card` gives one that can be run.
+Read at home and on Kaggle. A card can be read where the weights are not; `load_card` gives one
+that can be run, `fit` tells which machine holds it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aimo_submit.config import Config
+from aimo_submit.config import ENGINES, Config
 from aimo_submit.errors import UserError
 from aimo_submit.formats import Format
 from aimo_submit.formats.families import format_named
@@ -38,7 +39,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One model: where its weights lie, how it is spoken to, what it needs."""
+    """One model: its weights, its format, its needs."""
 
     name: str
     path: Path  # the folder with config.json, the weights and the tokenizer
@@ -55,12 +56,12 @@ class Card:
 
     @property
     def format(self) -> Format:
-        """How the model is prompted, stopped and fed; one the kit lacks is a `UserError`."""
+        """The model's format; raises `UserError` for one that the kit lacks."""
         return format_named(self.format_name)
 
     @property
     def fetch(self) -> str:
-        """How to get the weights."""
+        """The command that fetches the weights."""
         if self.source.hub:
             return f"fetch it: hf download {self.source.hub} --local-dir {self.path}"
         if self.source.kaggle:
@@ -93,22 +94,26 @@ def read_card(file: Path) -> Card:
     data = {key: value for key, value in read_toml(file).items() if key not in _NOTES}
     top = checked(_Top, f"{file}: the card", data)
     # A folder beside the card can be named as short as that.
-    source = {"path": top.source} if isinstance(top.source, str) else top.source
+    table = {"path": top.source} if isinstance(top.source, str) else top.source
+    source = checked(Source, f"{file}: [source]", table)
     quantisation = _quantisation(f"{file}: [quantisation]", top.quantisation)
-    card = Card(
+    try:
+        Config.of(top.sampling)
+    except UserError as error:
+        raise UserError(f"{file}: [sampling]: {error}") from error
+    return Card(
         name=top.name,
-        path=Path(),
+        path=(file.parent / source.path if source.path else Path("models") / top.name).resolve(),
         format_name=top.format,
         context=top.context,
-        defaults=_sampling(file, top),
+        defaults=top.sampling,
         machines={name: _machine(file, name, each) for name, each in top.engine.items()},
-        source=checked(Source, f"{file}: [source]", source),
+        source=source,
         licence=top.licence,
         sample_tokens=top.sample_tokens,
         quantisation=quantisation,
         size=_size(f"{file}: [size]", top.size, quantisation),
     )
-    return dataclasses.replace(card, path=_home(file, card))
 
 
 def all_cards() -> Iterator[Card]:
@@ -122,7 +127,7 @@ def config_for(
 ) -> tuple[Config, Card]:
     """The configuration with these values over the model's own defaults, and the model's card.
 
-    On a named machine (`machines/`), its engine settings come between the two.
+    On a named machine (`machines.HARDWARE`), its engine settings come between the two.
     """
     card = load_card(Config.of(given).model, weights)
     merged = {**card.defaults, **given}
@@ -153,7 +158,7 @@ def engine_settings(
 
 
 def fits_context(card: Card, problems: Sequence[Problem]) -> None:
-    """A `UserError` for the first problem whose prompt leaves the model no room to answer.
+    """Raises `UserError` for the first problem whose prompt leaves the model no room to answer.
 
     Needs the tokenizer's file only, so that it can be asked before any model is loaded.
     """
@@ -196,20 +201,6 @@ def card_file(model: str) -> Path:
     raise UserError(f"no card for model {model!r}: known are {', '.join(known)}; or give a .toml")
 
 
-def _home(file: Path, card: Card) -> Path:
-    """Where the weights belong: the folder that the card names, else models/NAME."""
-    path = card.source.path
-    return ((file.parent / path) if path else Path("models") / card.name).resolve()
-
-
-def _sampling(file: Path, top: _Top) -> Mapping[str, Any]:
-    try:
-        Config.of(top.sampling)
-    except UserError as error:
-        raise UserError(f"{file}: [sampling]: {error}") from error
-    return top.sampling
-
-
 def _machine(file: Path, name: str, table: Any) -> Mapping[str, Any]:
     """`engine` and `engine_options` as the card has them for one machine."""
     where = f"{file}: [engine.{name}]"
@@ -221,12 +212,10 @@ def _machine(file: Path, name: str, table: Any) -> Mapping[str, Any]:
     for count in (_WIDTH, "replicas"):
         if type(options.get(count, 1)) is not int or options.get(count, 1) < 1:
             raise UserError(f"{where}: {count} must be a whole number from 1")
-    settings = {"engine": table["name"], "engine_options": options}
-    try:
-        Config.of(settings)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
-    return settings
+    if table["name"] not in ENGINES:
+        known = ", ".join(ENGINES)
+        raise UserError(f"{where}: engine = {table['name']!r}: must be one of {known}")
+    return {"engine": table["name"], "engine_options": options}
 
 
 def _quantisation(where: str, table: dict[str, Any] | None) -> Quantisation | None:

@@ -16,10 +16,18 @@ from rich import box
 from rich.table import Table
 
 from aimo_submit.cards import Card, all_cards, config_for, engine_settings, find_card
-from aimo_submit.cards.fit import fit, hardware_of
+from aimo_submit.cards.fit import fit
 from aimo_submit.cli.options import Count, Settings, note, say, values, write
 from aimo_submit.errors import UserError
-from aimo_submit.machines import GIB, HARDWARE, Hardware, Plan, detect, recognise, step_s
+from aimo_submit.machines import (
+    GIB,
+    HARDWARE,
+    Hardware,
+    MemoryPlan,
+    detect,
+    recognise,
+    step_s,
+)
 from aimo_submit.start import start_engine
 from aimo_submit.tune.measure import lengths_for, measure
 from aimo_submit.tune.profile import Profile, load_profile
@@ -60,7 +68,7 @@ def models(
 def _machines() -> dict[str, Hardware]:
     """The machines that are known; the CPU is this machine's."""
     cpu = dataclasses.replace(detect.detect(), gpus=())
-    return {**HARDWARE, "cpu": hardware_of(cpu) or HARDWARE["cpu"]}
+    return {**HARDWARE, "cpu": detect.hardware_of(cpu) or HARDWARE["cpu"]}
 
 
 def _overview(samples: int) -> Table:
@@ -99,7 +107,7 @@ def _closely(hardware: Hardware, samples: int) -> Table:
     return table
 
 
-def _cells(card: Card, plan: Plan, hardware: Hardware, samples: int) -> tuple[str, ...]:
+def _cells(card: Card, plan: MemoryPlan, hardware: Hardware, samples: int) -> tuple[str, ...]:
     """Where the card lies, and the tokens that data sheets promise each second."""
     together = plan.at_once(card.sample_tokens)
     running = min(samples, together)

@@ -19,7 +19,7 @@ from aimo_submit.records import Solution
 from aimo_submit.tune.advice import clock, points
 
 if TYPE_CHECKING:
-    from aimo_submit.doctor import Finding
+    from aimo_submit.doctor import Check
     from aimo_submit.kaggle.client.ledger import Scores
     from aimo_submit.tune.forecast import Outlook
     from aimo_submit.tune.tuner import Grid, RuleGain, Tuning
@@ -244,13 +244,13 @@ def submissions_table(scores: Sequence[Scores]) -> Table:
     return table
 
 
-def findings_table(topic: str, found: list[Finding]) -> Table:
+def checks_table(topic: str, found: list[Check]) -> Table:
     """What was found about a topic, and what is missing for which job."""
     table = Table(title=topic, title_justify="left")
     for column in ("", "found", "missing for"):
         table.add_column(column, overflow="fold")
     for one in found:
-        table.add_row(escape(one.what), escape(one.found), f"[yellow]{escape(one.job)}[/]")
+        table.add_row(escape(one.name), escape(one.found), f"[yellow]{escape(one.job)}[/]")
     return table
 
 

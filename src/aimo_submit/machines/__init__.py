@@ -1,7 +1,8 @@
-"""The machines a competitor meets, and what of a model fits their memory.
+"""Machines: those a competitor meets, how a model lies in their memory, how long its steps take.
 
-A device holds weights, what the engine needs beside them, and the keys and values (KV) that each
-token of a running sample keeps. Memory is in GiB (2**30 bytes), the makers' rates in GB/s (10**9).
+Runs at home and on Kaggle, on numbers alone; `detect` asks which machine this is. A device holds
+weights, what the engine needs beside them, and the keys and values (KV) that each token of a
+running sample keeps. Memory is in GiB (2**30 bytes), the makers' rates in GB/s (10**9).
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ METHODS: Mapping[str, tuple[int, int]] = {"gptq": (7, 5), "awq": (7, 5), "mxfp4"
 
 @dataclass(frozen=True, slots=True)
 class Quantisation:
-    """How the weights were made smaller."""
+    """The method by which weights were made smaller."""
 
     method: str  # gptq, awq or mxfp4
     bits: int
@@ -84,7 +85,7 @@ class Quantisation:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What a model weighs: the figures of its config.json and the bits of its weights."""
+    """A model's size: the figures of its config.json and the bits of its weights."""
 
     parameters: int
     layers: int
@@ -138,7 +139,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a model is spread over a machine: each replica over so many devices."""
+    """A model's spread over a machine: each replica over so many devices."""
 
     tensor_parallel: int
     replicas: int
@@ -150,8 +151,8 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What becomes of a machine's memory; the GiB are those of one device."""
+class MemoryPlan:
+    """The shares of a machine's memory; the GiB are those of one device."""
 
     layout: Layout
     weights_gib: float
@@ -160,20 +161,20 @@ class Plan:
     kv_tokens: int  # that they hold on all devices together
 
     def at_once(self, sample_tokens: int) -> int:
-        """How many samples of that length run together."""
+        """The number of samples of that length that run together."""
         each = self.kv_tokens // self.layout.replicas // sample_tokens
         return max(0, each) * self.layout.replicas
 
 
-def plan(
+def plan_memory(
     size: Size,
     hardware: Hardware,
     layout: Layout,
     sample_tokens: int = 1024,
     utilisation: float = UTILISATION,
     cell_bytes: int = _FP16,
-) -> Plan:
-    """What weights and the engine leave of the machine's memory for samples of that length."""
+) -> MemoryPlan:
+    """The memory that weights and the engine leave for samples of that length."""
     parallel = layout.tensor_parallel
     weights_gib = size.weight_bytes / parallel / GIB
     overhead_gib = CONTEXT_GIB + _activations(size, parallel) / GIB
@@ -182,7 +183,7 @@ def plan(
         kv_gib = CPU_KV_GIB
     token = size.kv_bytes(sample_tokens, cell_bytes) / sample_tokens / parallel
     tokens = max(0, floor(kv_gib * GIB / token)) * layout.replicas
-    return Plan(layout, weights_gib, overhead_gib, kv_gib, tokens)
+    return MemoryPlan(layout, weights_gib, overhead_gib, kv_gib, tokens)
 
 
 def _activations(size: Size, parallel: int) -> float:
@@ -224,10 +225,9 @@ def recognise(gpus: Sequence[str]) -> str | None:
     """The name of the machine with these GPUs, as the driver names them; None: not known."""
     if not gpus:
         return "cpu"
-    known = (h for h in HARDWARE.values() if h.gpu and h.devices == len(gpus))
-    return next((h.name for h in known if all(_is(gpu, h) for gpu in gpus)), None)
-
-
-def _is(gpu: str, hardware: Hardware) -> bool:
-    # Whole words: an "L4" is no "L40S".
-    return f" {hardware.gpu} " in f" {gpu} "
+    for known in HARDWARE.values():
+        # Whole words: an "L4" is no "L40S".
+        named = all(f" {known.gpu} " in f" {gpu} " for gpu in gpus)
+        if known.gpu and named and known.devices == len(gpus):
+            return known.name
+    return None

@@ -1,4 +1,4 @@
-"""What this machine is: GPUs, driver, CPUs, memory. Asks the system, so that it costs no torch."""
+"""This machine: GPUs, driver, CPUs, memory. Asks the system, so that it costs no torch."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import os
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from aimo_submit.machines import HARDWARE, Hardware, recognise
 
 NVIDIA_SMI = (
     "nvidia-smi",
@@ -58,6 +60,15 @@ def detect(command: Sequence[str] = NVIDIA_SMI) -> Machine:
     gpus = tuple(Gpu(name, _gib(memory), _version(cap)) for name, memory, cap, _ in rows)
     driver = rows[0][3].strip() if rows else ""
     return Machine(gpus, driver, len(os.sched_getaffinity(0)), _memory_gib())
+
+
+def hardware_of(machine: Machine) -> Hardware | None:
+    """The known machine that it is, a CPU with the memory it has; None: not known."""
+    name = recognise([gpu.name for gpu in machine.gpus])
+    if name == "cpu":
+        memory_gib = machine.memory_gib or HARDWARE["cpu"].memory_gib
+        return replace(HARDWARE["cpu"], memory_gib=memory_gib)
+    return HARDWARE[name] if name else None
 
 
 def _answer(command: Sequence[str]) -> str:
