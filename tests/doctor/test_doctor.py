@@ -14,7 +14,7 @@ from aimo_submit.doctor.examine import Topics, decides, machine_checks, model_ch
 from aimo_submit.doctor.kaggle import Environment, kaggle_checks, mount_checks
 from aimo_submit.kaggle.client.bundle import SUBMISSION
 from aimo_submit.machines.detect import detect
-from tests.kaggle.test_metadata import write_kernel
+from tests.kaggle.test_metadata import AIMO_3, write_kernel
 
 T4 = "Tesla T4, 15360, 7.5, 550.54.15"
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -75,7 +75,7 @@ def test_a_machine_with_two_t4s_and_credentials_is_described_and_no_secret_is_sh
     assert "550.54.15" in shown
     assert f"in {home}/.kaggle/kaggle.json" in shown
     assert SECRET not in shown
-    assert "ada/aimo-submit, for ai-mathematical-olympiad-prize" in shown
+    assert f"ada/aimo-submit, for {AIMO_3}" in shown
     assert "this is no Kaggle machine" in shown
     assert PUSH not in shown.partition("to do")[2]
 

@@ -36,7 +36,7 @@ from tests.kaggle.kit import (
     link,
     parquet,
 )
-from tests.kaggle.test_metadata import GOOD, write_kernel
+from tests.kaggle.test_metadata import AIMO_3, GOOD, write_kernel
 
 # Looked for and not imported: the package signs in with whatever credentials it finds.
 if find_spec("kaggle") is None:
@@ -181,7 +181,7 @@ def test_the_kits_own_notebook_is_built_and_not_pushed_unless_it_was_rehearsed(k
     kit.stub.script(SAVE, SAVED)
     assert "has not been rehearsed" in kit.bad("push", code=2)
     assert kit.stub.asked == []
-    note_rehearsal(kit.folder, "aimo-1", "fine")
+    note_rehearsal(kit.folder, "aimo-3", "fine")
     kit.good("push", "--no-wait")
     (kit.folder / CONFIG).write_text('model = "tiny-tir"\nsamples = 8\n')
     assert "is not what was rehearsed" in kit.bad("push", code=2)
@@ -261,7 +261,7 @@ def test_kaggles_own_command_line_sends_the_same(kit: Kit) -> None:
     kit.stub.script(SUBMIT, TAKEN)
     kit.good("push", "--no-wait")
     kit.good("submit", "-m", "x", "--no-wait")
-    submission = ("submit", "ai-mathematical-olympiad-prize", "-k", "ada/aimo-submit", "-v", "3",
+    submission = ("submit", AIMO_3, "-k", "ada/aimo-submit", "-v", "3",
                   "-f", "submission.parquet", "-m", "x", "-q")  # fmt: skip
     for words in (("kernels", "push"), ("competitions", *submission)):
         kaggle = [sys.executable, "-m", "kaggle", *words]

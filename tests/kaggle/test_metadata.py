@@ -13,6 +13,7 @@ from aimo_submit.errors import UserError
 from aimo_submit.kaggle.client.bundle import SUBMISSION
 from aimo_submit.kaggle.client.metadata import read_metadata, slugify
 
+AIMO_3 = "ai-mathematical-olympiad-progress-prize-3"
 GOOD: dict[str, Any] = {
     "id": "ada/aimo-submit",
     "title": "aimo-submit",
@@ -27,7 +28,7 @@ GOOD: dict[str, Any] = {
     "dataset_sources": ["ada/some-wheels", "ada/some-weights/3"],
     "kernel_sources": ["ada/wheels", "ada/wheels/12"],
     "model_sources": ["qwen-lm/qwen2.5/transformers/7b-instruct/1"],
-    "competition_sources": ["ai-mathematical-olympiad-prize"],
+    "competition_sources": [AIMO_3],
 }
 
 
@@ -127,7 +128,7 @@ def test_all_problems_are_listed_at_once(tmp_path: Path) -> None:
 def test_good_metadata_is_read(tmp_path: Path) -> None:
     found = read_metadata(write_kernel(tmp_path))
     assert (found.id, found.slug) == ("ada/aimo-submit", "aimo-submit")
-    assert found.competition == "ai-mathematical-olympiad-prize"
+    assert found.competition == AIMO_3
     assert found.code_file.is_file()
 
 

@@ -14,7 +14,7 @@ from aimo_submit.kaggle.client.api import KaggleFailed
 from aimo_submit.kaggle.client.submission import check_output, checked_file
 from tests.kaggle.kaggle_stub import HANGS, LOST, Answer, Refusal
 from tests.kaggle.kit import LISTED, LOG, SAVE, SUBMIT, TAKEN, Kit, parquet
-from tests.kaggle.test_metadata import write_kernel
+from tests.kaggle.test_metadata import AIMO_3, write_kernel
 
 # Looked for and not imported: the package signs in with whatever credentials it finds.
 if find_spec("kaggle") is None:
@@ -57,8 +57,22 @@ def test_a_file_that_kaggle_would_reject_or_misread_fails(
     assert not checked_file(tmp_path)
 
 
+def test_the_file_that_the_competition_names_is_checked_and_no_other(tmp_path: Path) -> None:
+    """AIMO-1's package leaves a submission.csv."""
+    folder = put(tmp_path, parquet([1]))
+    with pytest.raises(KaggleFailed, match="no .*submission.csv: the kernel left none"):
+        check_output(folder, competition_named("aimo-1"))
+    (folder / "submission.csv").write_text("id,answer\na,7\nb,9\n")
+    assert check_output(folder, competition_named("aimo-1")).rows == 2
+    assert checked_file(folder) == "submission.csv"
+    (folder / "submission.csv").write_text("id,answer\na,7\nb,x\n")
+    with pytest.raises(KaggleFailed, match="answers of type string"):
+        check_output(folder, competition_named("aimo-1"))
+
+
 ERRORS = json.dumps([{"stream_name": "stderr", "data": "x\ntorch.OutOfMemoryError: CUDA\n"}])
-TABLE = "problem,answer,reason\na,0,vote\nb,0,fallback: no sample answered\n"
+TABLE = "problem,answer,fallback,reason\na,0,False,vote\nb,0,True,nothing better\n"
+OLD_TABLE = "problem,answer,reason\na,0,vote\nb,0,fallback: no sample answered\n"
 
 
 @pytest.mark.parametrize(
@@ -66,6 +80,7 @@ TABLE = "problem,answer,reason\na,0,vote\nb,0,fallback: no sample answered\n"
     [
         ([0, 0], LOG, "", "every answer is the fallback, 0"),
         ([0, 7], LOG, TABLE, "1 of the run's answers are fallbacks"),
+        ([0, 7], LOG, OLD_TABLE, "1 of the run's answers are fallbacks"),
         ([1, 7], ERRORS, "", "the log says 'torch.OutOfMemoryError: CUDA'"),
     ],
 )
@@ -113,7 +128,7 @@ def test_a_checked_version_is_submitted_scored_and_recorded(kit: Kit) -> None:
     assert "submission 41: 12" in kit.good("submit", "-m", "N=48")
     assert kit.stub.bodies(SUBMIT) == [
         {
-            "competitionName": "ai-mathematical-olympiad-prize",
+            "competitionName": AIMO_3,
             "kernelOwner": "ada",
             "kernelSlug": "aimo-submit",
             "kernelVersion": 3,
@@ -121,7 +136,7 @@ def test_a_checked_version_is_submitted_scored_and_recorded(kit: Kit) -> None:
             "submissionDescription": "N=48",
         }
     ]
-    assert kit.stub.bodies(LISTED)[0]["competitionName"] == "ai-mathematical-olympiad-prize"
+    assert kit.stub.bodies(LISTED)[0]["competitionName"] == AIMO_3
     last = kit.entries()[-1]
     assert (last.version, last.ref, last.score, last.status) == (3, 41, 12.0, "COMPLETE")
     assert (last.git, last.message, last.config["samples"]) == ("abc", "N=48", 48)

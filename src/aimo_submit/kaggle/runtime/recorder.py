@@ -41,6 +41,7 @@ class SummaryRow:
     given_s: float | None
     used_s: float
     stopped: str
+    fallback: bool
     reason: str
 
 
@@ -56,6 +57,7 @@ def row_of(solution: Solution, given_s: float | None, used_s: float, stopped: st
         given_s=None if given_s is None else round(given_s, 1),
         used_s=round(used_s, 1),
         stopped=stopped,
+        fallback=solution.fallback,
         reason=solution.reason,
     )
 
