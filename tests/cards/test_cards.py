@@ -93,7 +93,7 @@ def test_the_bundled_models_size_is_that_of_its_own_config() -> None:
         ("[size]\nparameter = 1", r"\[size\] has an unknown key 'parameter'.*parameters"),
         ("[size]\nparameters = 1.5", r"\[size\] needs parameters, of type int"),
         ("[size]\nbits = 8.0", r"bits are given in \[quantisation\]"),
-        ("size = 7", "needs size, of type table"),
+        ("size = 7", r"\[size\] must be a table"),
     ],
 )
 def test_a_wrong_card_is_refused_with_a_remedy(tmp_path: Path, added: str, message: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aimo_submit.doctor import DEFAULT, PUSH, SANDBOX, Check
+from aimo_submit.doctor import Check, Job
 from aimo_submit.doctor.examine import Topics, decides, machine_checks, model_checks, to_do
 from aimo_submit.doctor.kaggle import Environment, kaggle_checks, mount_checks
 from aimo_submit.kaggle.client.bundle import SUBMISSION
@@ -77,15 +77,15 @@ def test_a_machine_with_two_t4s_and_credentials_is_described_and_no_secret_is_sh
     assert SECRET not in shown
     assert f"ada/aimo-submit, for {AIMO_3}" in shown
     assert "this is no Kaggle machine" in shown
-    assert PUSH not in shown.partition("to do")[2]
+    assert Job.PUSH not in shown.partition("to do")[2]
 
 
 def test_what_is_missing_is_named_with_the_job_and_the_command(tmp_path: Path) -> None:
     write_kernel(tmp_path / "home", id="your-kaggle-name/aimo-submit")
     _, shown = run(tmp_path / "home")
     todo = shown.partition("to do")[2]
-    assert f"{PUSH}: (umask 077; mkdir -p ~/.kaggle; cat > ~/.kaggle/access_token)" in todo
-    assert f"{PUSH}: sed -i 's/your-kaggle-name/YOUR NAME ON KAGGLE/'" in todo
+    assert f"{Job.PUSH}: (umask 077; mkdir -p ~/.kaggle; cat > ~/.kaggle/access_token)" in todo
+    assert f"{Job.PUSH}: sed -i 's/your-kaggle-name/YOUR NAME ON KAGGLE/'" in todo
 
 
 @pytest.mark.parametrize("script", ["exit 9", "echo nonsense", "echo 'a, b, c, d'", "kill -9 $$"])
@@ -146,7 +146,7 @@ def test_a_kernel_that_is_not_built_yet_is_to_be_built(tmp_path: Path) -> None:
     folder = write_kernel(tmp_path / "kernel")
     (folder / SUBMISSION).unlink()
     line = told(list(kaggle_checks(around(tmp_path))), "kernel-metadata.json")
-    assert (line.job, line.fix) == (PUSH, "aimo-submit build")
+    assert (line.job, line.fix) == (Job.PUSH, "aimo-submit build")
     write_kernel(folder, title=None, language="perl")
     line = told(list(kaggle_checks(around(tmp_path))), "kernel-metadata.json")
     assert line.fix.startswith("$EDITOR")
@@ -169,14 +169,14 @@ def test_the_bundled_model_is_found_and_fits(tmp_path: Path) -> None:
     found = list(model_checks(detect(("false",)), all_cards()))
     assert told(found, "tiny-tir").found.startswith("fits; ")
     [none, *_] = model_checks(detect(("false",)), [])
-    assert none.job == DEFAULT
+    assert none.job == Job.DEFAULT
 
 
 def test_the_default_jobs_come_first_and_decide() -> None:
     later = Check("x", "no x", "quantize", "pip install x")
-    first = Check("y", "no y", DEFAULT, "pip install y")
+    first = Check("y", "no y", Job.DEFAULT, "pip install y")
     topics: Topics = {"a": [later, Check("z", "fine")], "b": [first, first]}
-    assert to_do(topics) == [(DEFAULT, "pip install y"), ("quantize", "pip install x")]
+    assert to_do(topics) == [(Job.DEFAULT, "pip install y"), ("quantize", "pip install x")]
     assert not decides(topics)
     assert decides({"a": [later]})
-    assert not decides({"a": [Check("no network", "does NOT hold", SANDBOX, "a container")]})
+    assert not decides({"a": [Check("no network", "does NOT hold", Job.SANDBOX, "a container")]})

@@ -129,7 +129,7 @@ def test_good_metadata_is_read(tmp_path: Path) -> None:
     found = read_metadata(write_kernel(tmp_path))
     assert (found.id, found.slug) == ("ada/aimo-submit", "aimo-submit")
     assert found.competition == AIMO_3
-    assert found.code_file.is_file()
+    assert found.sources["kernel_sources"] == ("ada/wheels", "ada/wheels/12")
 
 
 def test_what_kaggles_own_tools_write_is_accepted(tmp_path: Path) -> None:

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.filesize import decimal
 
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle.client.api import KaggleFailed, Polling
 from aimo_submit.kaggle.client.sources import FAILED, READY, SourceStatus, attach
 from aimo_submit.kaggle.upload import ready_version, target
-from aimo_submit.kaggle.upload.folder import files_in, human
+from aimo_submit.kaggle.upload.folder import files_in
 from tests.kaggle.kaggle_stub import HANGS, LOST, Answer, Refusal, Stub
 from tests.kaggle.kit import DATASET, DATASET_STATUS, MODEL, Kit
 from tests.kaggle.test_metadata import GOOD
@@ -323,7 +324,9 @@ def test_after_ctrl_c_the_same_command_goes_on_where_it_stopped(kit: Kit) -> Non
     assert kit.stub.bodies("store/a") == [CONTENT]
     assert kit.stub.bodies("store/b")[-1] == CONTENT[7:]
     assert [file["token"] for file in kit.stub.bodies(NEW)[0]["files"]] == ["token-a", "token-b"]
-    assert json.loads((kit.folder / "runs/uploads.json").read_text()) == {}
+    started = kit.folder / "runs/uploads.json"
+    assert json.loads(started.read_text()) == {}
+    assert started.stat().st_mode & 0o077 == 0  # whoever has such an address can write to it
 
 
 def test_ctrl_c_while_kaggle_works_says_what_the_same_command_would_do(kit: Kit) -> None:
@@ -415,4 +418,4 @@ def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
 
 
 def test_sizes_are_told_in_words() -> None:
-    assert [human(n) for n in (7, 1500, 15_200_000_000)] == ["7 bytes", "1.5 kB", "15.2 GB"]
+    assert [decimal(n) for n in (7, 1500, 15_200_000_000)] == ["7 bytes", "1.5 kB", "15.2 GB"]

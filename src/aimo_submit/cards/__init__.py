@@ -70,6 +70,22 @@ class Card:
         return "put the model there or mend `source`"
 
 
+@dataclass(frozen=True, slots=True)
+class _Top:
+    """The keys of a card's file."""
+
+    name: str
+    source: str | dict[str, Any]
+    format: str
+    context: int
+    licence: str = ""
+    sample_tokens: int = 1024
+    sampling: dict[str, Any] = field(default_factory=dict)
+    engine: dict[str, Any] = field(default_factory=dict)
+    quantisation: Quantisation | None = None
+    size: Size | None = None
+
+
 def load_card(model: str, weights: Path | None = None) -> Card:
     """The card of that name or path, ready to run; `weights`: where they lie, if not at home."""
     file = card_file(model)
@@ -92,11 +108,16 @@ def find_card(model: str) -> Card:
 def read_card(file: Path) -> Card:
     """The card in that file, checked; its weights may be elsewhere or nowhere."""
     data = {key: value for key, value in read_toml(file).items() if key not in _NOTES}
+    if isinstance(data.get("size"), dict) and "bits" in data["size"]:
+        raise UserError(f"{file}: [size]: bits are given in [quantisation]")
     top = checked(_Top, f"{file}: the card", data)
     # A folder beside the card can be named as short as that.
     table = {"path": top.source} if isinstance(top.source, str) else top.source
     source = checked(Source, f"{file}: [source]", table)
-    quantisation = _quantisation(f"{file}: [quantisation]", top.quantisation)
+    how, size = top.quantisation, top.size
+    if how and how.method not in METHODS:
+        known = ", ".join(METHODS)
+        raise UserError(f"{file}: [quantisation]: method = {how.method!r}: must be one of {known}")
     try:
         Config.of(top.sampling)
     except UserError as error:
@@ -111,8 +132,8 @@ def read_card(file: Path) -> Card:
         source=source,
         licence=top.licence,
         sample_tokens=top.sample_tokens,
-        quantisation=quantisation,
-        size=_size(f"{file}: [size]", top.size, quantisation),
+        quantisation=how,
+        size=dataclasses.replace(size, bits=how.weight_bits) if size and how else size,
     )
 
 
@@ -174,22 +195,6 @@ def fits_context(card: Card, problems: Sequence[Problem]) -> None:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class _Top:
-    """The keys of a card's file."""
-
-    name: str
-    source: str | dict[str, Any]
-    format: str
-    context: int
-    licence: str = ""
-    sample_tokens: int = 1024
-    sampling: dict[str, Any] = field(default_factory=dict)
-    engine: dict[str, Any] = field(default_factory=dict)
-    quantisation: dict[str, Any] | None = None
-    size: dict[str, Any] | None = None
-
-
 def card_file(model: str) -> Path:
     """The file of the card of that name or path."""
     if model.endswith(".toml"):
@@ -216,23 +221,3 @@ def _machine(file: Path, name: str, table: Any) -> Mapping[str, Any]:
         known = ", ".join(ENGINES)
         raise UserError(f"{where}: engine = {table['name']!r}: must be one of {known}")
     return {"engine": table["name"], "engine_options": options}
-
-
-def _quantisation(where: str, table: dict[str, Any] | None) -> Quantisation | None:
-    if table is None:
-        return None
-    quantisation = checked(Quantisation, where, table)
-    if quantisation.method not in METHODS:
-        known = ", ".join(METHODS)
-        raise UserError(f"{where}: method = {quantisation.method!r}: must be one of {known}")
-    return quantisation
-
-
-def _size(where: str, table: dict[str, Any] | None, how: Quantisation | None) -> Size | None:
-    """The size with the bits of its weights, which follow from the quantisation."""
-    if table is None:
-        return None
-    if "bits" in table:
-        raise UserError(f"{where}: bits are given in [quantisation]")
-    size = checked(Size, where, table)
-    return dataclasses.replace(size, bits=how.weight_bits) if how else size

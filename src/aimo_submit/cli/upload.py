@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
+from rich.filesize import decimal
 
 from aimo_submit.cli.kaggle import TIMES, Folder, Seam, Times, polling
 from aimo_submit.cli.options import note, notes, say
@@ -17,7 +18,7 @@ from aimo_submit.kaggle.client import sources
 from aimo_submit.kaggle.client.api import connect, require_credentials
 from aimo_submit.kaggle.client.metadata import FILE, load
 from aimo_submit.kaggle.client.sources import SourceStatus
-from aimo_submit.kaggle.upload.folder import File, files_in, human, left_out
+from aimo_submit.kaggle.upload.folder import File, files_in, left_out
 from aimo_submit.kaggle.upload.versions import Target
 
 READY_S = 2 * 3600.0  # Kaggle unpacks and copies: minutes, for tens of gigabytes half an hour
@@ -98,7 +99,7 @@ def _ready(
 
 
 def _announce(source: Path, files: list[File], goal: Target, before: SourceStatus | None) -> None:
-    size = human(sum(file.size for file in files))
+    size = decimal(sum(file.size for file in files))
     how = "public" if goal.public else "private"
     what = f"version {before.version + 1} of" if before else f"a new {how} {goal.kind}"
     count = "1 file" if len(files) == 1 else f"{len(files)} files"

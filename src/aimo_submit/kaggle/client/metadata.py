@@ -69,8 +69,6 @@ class Metadata:
 
     folder: Path
     id: str  # owner/slug
-    title: str
-    code_file: Path
     sources: Mapping[str, tuple[str, ...]]  # each of the `..._sources`
 
     @property
@@ -94,8 +92,6 @@ def read_metadata(folder: Path) -> Metadata:
     return Metadata(
         folder=folder,
         id=data["id"],
-        title=data["title"],
-        code_file=folder / data["code_file"],
         sources={key: tuple(data.get(key, [])) for key in _SOURCES},
     )
 

@@ -33,12 +33,9 @@ class SourceStatus:
 
 def dataset(api: Any, ref: str) -> SourceStatus:
     """The status of the dataset `owner/slug`."""
-    from kagglesdk.datasets.types.dataset_api_service import (
-        ApiGetDatasetRequest,
-        ApiGetDatasetStatusRequest,
-    )
+    from kagglesdk.datasets.types import dataset_api_service as types
 
-    requests = ApiGetDatasetStatusRequest(), ApiGetDatasetRequest()
+    requests = types.ApiGetDatasetStatusRequest(), types.ApiGetDatasetRequest()
     for request in requests:
         request.owner_slug, request.dataset_slug = ref.split("/")
     with asking(f"dataset {ref}"), api.build_kaggle_client() as client:

@@ -28,14 +28,9 @@ from aimo_submit.kaggle.client.kernel import log_events
 from aimo_submit.kaggle.client.ledger import Entry
 
 MARK = "checked.json"
-_ALARMS = (
-    "Traceback (most recent call last)",
-    "CUDA out of memory",
-    "OutOfMemoryError",
-    "DeadKernelError",
-    "No module named",
-    "NCCL error",
-    "No space left on device",
+_ALARMS = re.compile(
+    r"Traceback \(most recent call last\)|CUDA out of memory|OutOfMemoryError|DeadKernelError"
+    r"|No module named|NCCL error|No space left on device"
 )
 _REFUSED = re.compile(r"\blimit|not allowed|exceed|maximum|could not submit|fail", re.IGNORECASE)
 
@@ -112,7 +107,7 @@ def _alarms(log: Path) -> Iterator[str]:
     text = log.read_text(encoding="utf-8") if log.is_file() else ""
     for stream, lines in log_events(text):
         if stream != "stdout":
-            yield from (one_line(line, 120) for line in lines if any(a in line for a in _ALARMS))
+            yield from (one_line(line, 120) for line in lines if _ALARMS.search(line))
 
 
 def _against(checked: CheckedOutput, answers: list[int], competition: Competition) -> Iterator[str]:

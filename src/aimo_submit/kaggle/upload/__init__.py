@@ -17,7 +17,7 @@ from aimo_submit.kaggle.client.api import KaggleFailed, Polling
 from aimo_submit.kaggle.client.metadata import NAME, PLACEHOLDER
 from aimo_submit.kaggle.client.sources import SourceStatus
 from aimo_submit.kaggle.upload.folder import File
-from aimo_submit.kaggle.upload.transfer import Memory, send
+from aimo_submit.kaggle.upload.transfer import StartedUploads, send
 from aimo_submit.kaggle.upload.versions import DATASET, MODEL, Target, files_listed, make
 
 _FORMS = {DATASET: "owner/slug", MODEL: "owner/model/framework/variation"}
@@ -75,10 +75,10 @@ def upload(
     polling: Polling,
 ) -> None:
     """Returns when Kaggle has taken the files as a new version; it is not ready by then."""
-    memory = Memory()
-    sent = [(file, send(api, file, goal.kind, memory, polling)) for file in files]
+    uploads = StartedUploads()
+    sent = [(file, send(api, file, goal.kind, uploads, polling)) for file in files]
     make(api, goal, sent, note=note, new=before is None)
-    memory.forget(files, goal.kind)
+    uploads.forget(files, goal.kind)
 
 
 def wait_until_ready(

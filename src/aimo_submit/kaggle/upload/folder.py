@@ -54,14 +54,6 @@ def left_out(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name in _LEFT)
 
 
-def human(size: int) -> str:
-    """The number of bytes in a unit that people read."""
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size >= factor:
-            return f"{size / factor:.1f} {unit}"
-    return f"{size} bytes"
-
-
 def _files(folder: Path, above: tuple[str, ...]) -> Iterator[File]:
     for path in sorted(folder.iterdir()):
         parts = (*above, path.name)

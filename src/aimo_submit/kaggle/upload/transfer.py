@@ -14,18 +14,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.filesize import decimal
+
 from aimo_submit.journal import replace_text
 from aimo_submit.kaggle.client.api import KaggleFailed, Polling, asking, one_line
-from aimo_submit.kaggle.upload.folder import File, human
+from aimo_submit.kaggle.upload.folder import File
 
-MEMORY = Path("runs/uploads.json")
+UPLOADS = Path("runs/uploads.json")
 KEPT_S = 6 * 24 * 3600  # an upload that was begun ends by itself after a week
 PIECE = 1 << 20  # bytes
 TIMEOUT_S = (30, 300)  # to connect, and between two signs of life
 
 
 @dataclass(slots=True)
-class Begun:
+class StartedUpload:
     """An upload that Kaggle knows: where the bytes go, and the token that stands for them."""
 
     url: str
@@ -34,37 +36,37 @@ class Begun:
     time: float = field(default_factory=time.time)  # seconds since 1970
 
 
-class Memory:
+class StartedUploads:
     """The uploads that were begun, so that a repeated command goes on where it stopped."""
 
-    def __init__(self, path: Path = MEMORY) -> None:
+    def __init__(self, path: Path = UPLOADS) -> None:
         self._path = path
-        self._begun: dict[str, Begun] = {}
+        self._started: dict[str, StartedUpload] = {}
         try:
             for key, data in json.loads(path.read_text(encoding="utf-8")).items():
-                self._begun[key] = Begun(**data)
+                self._started[key] = StartedUpload(**data)
         except (OSError, ValueError, TypeError, AttributeError):
             pass  # nothing to go on with: everything is sent
 
-    def get(self, file: File, kind: str) -> Begun | None:
+    def get(self, file: File, kind: str) -> StartedUpload | None:
         """The upload of exactly this file that was begun, if it is young enough."""
-        begun = self._begun.get(_key(file, kind))
+        begun = self._started.get(_key(file, kind))
         return begun if begun and time.time() - begun.time < KEPT_S else None
 
-    def put(self, file: File, kind: str, begun: Begun) -> None:
+    def put(self, file: File, kind: str, begun: StartedUpload) -> None:
         """Remembers the upload as it is now."""
-        self._begun[_key(file, kind)] = begun
+        self._started[_key(file, kind)] = begun
         self._save()
 
     def forget(self, files: Sequence[File], kind: str) -> None:
         """Forgets the uploads of these files: they are used up, or of no use."""
         for file in files:
-            self._begun.pop(_key(file, kind), None)
+            self._started.pop(_key(file, kind), None)
         self._save()
 
     def _save(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({key: asdict(begun) for key, begun in self._begun.items()})
+        text = json.dumps({key: asdict(begun) for key, begun in self._started.items()})
         replace_text(self._path, text, mode=0o600)  # whoever has such a url can write to it
 
 
@@ -72,27 +74,27 @@ def _key(file: File, kind: str) -> str:
     return f"{kind} {file.size} {file.changed} {file.path}"
 
 
-def send(api: Any, file: File, kind: str, memory: Memory, polling: Polling) -> str:
+def send(api: Any, file: File, kind: str, uploads: StartedUploads, polling: Polling) -> str:
     """The token of the file, once Kaggle's store has all of it; `kind` is dataset or model."""
-    begun = memory.get(file, kind)
+    begun = uploads.get(file, kind)
     fresh = begun is None
     if begun is None:
         begun = polling.until(bool, lambda: _begin(api, file, kind), str)
-        memory.put(file, kind, begun)
+        uploads.put(file, kind, begun)
     if not begun.sent:
         transfer = _Transfer(file, begun.url, polling.report, held=0 if fresh else None)
         try:
             polling.until(bool, transfer.go_on, lambda done: f"{file.name}: going on")
         except KaggleFailed as error:
             if not error.passing:
-                memory.forget([file], kind)
+                uploads.forget([file], kind)
             raise
         begun.sent = True
-        memory.put(file, kind, begun)
+        uploads.put(file, kind, begun)
     return begun.token
 
 
-def _begin(api: Any, file: File, kind: str) -> Begun:
+def _begin(api: Any, file: File, kind: str) -> StartedUpload:
     from kagglesdk.blobs.types.blob_api_service import ApiBlobType, ApiStartBlobUploadRequest
 
     request = ApiStartBlobUploadRequest()
@@ -106,7 +108,7 @@ def _begin(api: Any, file: File, kind: str) -> Begun:
         raise KaggleFailed(
             f"upload of {file.name}: Kaggle named no place for it: repeat the command"
         )
-    return Begun(answer.create_url, answer.token)
+    return StartedUpload(answer.create_url, answer.token)
 
 
 @dataclass(slots=True)
@@ -122,7 +124,7 @@ class _Transfer:
     def go_on(self) -> bool:
         """True if the store has all of it; False if it has more than before."""
         if self.held is None:
-            self.held = self._ask()
+            self.held = self._held_after({"Content-Range": f"bytes */{self.file.size}"}, b"")
             if self.held > self.start:  # a break after some way is no miss
                 self.start = self.held
                 return self.held == self.file.size
@@ -131,9 +133,6 @@ class _Transfer:
         if self.held <= self.start:
             raise KaggleFailed(f"upload of {self.file.name}: the store took nothing", passing=True)
         return self.held == self.file.size
-
-    def _ask(self) -> int:
-        return self._held_after({"Content-Range": f"bytes */{self.file.size}"}, b"")
 
     def _put(self, start: int) -> int:
         last = self.file.size - 1
@@ -175,6 +174,6 @@ class _Body:
     def __iter__(self) -> Iterator[bytes]:
         file, report, piece = self.transfer.file, self.transfer.report, b"-"
         while piece:
-            report(f"{file.name} ({self.source.tell() / file.size:.0%} of {human(file.size)})")
+            report(f"{file.name} ({self.source.tell() / file.size:.0%} of {decimal(file.size)})")
             piece = self.source.read(PIECE)
             yield piece

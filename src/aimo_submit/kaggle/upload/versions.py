@@ -9,7 +9,7 @@ from typing import Any
 from aimo_submit.kaggle.client import sources
 from aimo_submit.kaggle.client.api import KaggleFailed, asking, one_line
 from aimo_submit.kaggle.upload.folder import File
-from aimo_submit.kaggle.upload.transfer import MEMORY
+from aimo_submit.kaggle.upload.transfer import UPLOADS
 
 DATASET, MODEL = "dataset", "model"
 
@@ -65,7 +65,7 @@ def _taken(answer: Any, goal: Target) -> None:
         reason = one_line(answer.error or status)
         raise KaggleFailed(
             f"Kaggle refused {goal.ref}: {reason}: mend that and repeat the command; if it is "
-            f"about the files, rm {MEMORY} sends them anew"
+            f"about the files, rm {UPLOADS} sends them anew"
         )
 
 
@@ -130,13 +130,13 @@ def _ensure_model(api: Any, goal: Target) -> None:
 
     request = types.ApiGetModelRequest()
     request.owner_slug, request.model_slug = goal.owner, goal.slug
-    try:
+
+    def ask() -> Any:
         with asking(f"model {goal.owner}/{goal.slug}"), api.build_kaggle_client() as client:
-            client.models.model_api_client.get_model(request)
+            return client.models.model_api_client.get_model(request)
+
+    if sources.existing(ask, mine=True) is not None:
         return
-    except KaggleFailed as error:
-        if error.code not in (403, 404):
-            raise
     new = types.ApiCreateModelRequest()
     new.owner_slug, new.slug, new.title = goal.owner, goal.slug, goal.title
     new.is_private, new.description = not goal.public, ""
