@@ -42,7 +42,7 @@ class Subject:
     runner: asyncio.Runner
     engine: Engine
 
-    def run(self, work: Coroutine[Any, Any, T], timeout_s: float = 60.0) -> T:
+    def run(self, work: Coroutine[Any, Any, T], timeout_s: float = 300.0) -> T:
         async def bounded() -> T:
             return await asyncio.wait_for(work, timeout_s)
 
@@ -122,7 +122,14 @@ def babble(prompt: str, asked: Sampling) -> str:
     return text
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+def _marked(name: str) -> Any:
+    """The engine as a parameter; the tests of one share it, and so a worker."""
+    if name in ("scripted", "guarded"):
+        return name
+    return pytest.param(name, marks=[pytest.mark.model, pytest.mark.xdist_group(name)])
+
+
+@pytest.fixture(scope="module", params=map(_marked, ENGINES))
 def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
     with asyncio.Runner() as runner:
         start, decode = _ways(request.param, request)
@@ -289,7 +296,7 @@ async def _begun(engine: Engine, requests: int) -> None:
 
 
 async def _until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not true():
             await asyncio.sleep(0.001)
 
@@ -321,7 +328,7 @@ def test_an_engine_that_dies_says_so_to_all_and_hangs_nobody(subject: Subject) -
     if subject.name in ("scripted", "failover", "openai"):
         pytest.skip("it has nothing of its own that can die; test_failover.py, test_openai.py")
     before = _descendants()
-    engine = subject.run(subject.start(), 120)
+    engine = subject.run(subject.start(), 600)
     started = _descendants() - before
 
     async def die() -> list[Any]:
@@ -455,6 +462,7 @@ def test_the_scripted_engine_decodes_a_request_only_from_when_it_joins() -> None
     assert simulate(work()) == [10.0, 10.0]
 
 
+@pytest.mark.model
 def test_a_prompt_begins_with_one_bos_whoever_writes_it(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers", reason="needs the extra `hf`")
     from tokenizers.processors import TemplateProcessing

@@ -358,6 +358,8 @@ def test_without_replicas_or_with_a_wrong_number_of_them() -> None:
             vllm_starters(replicas=wrong)
 
 
+@pytest.mark.model
+@pytest.mark.xdist_group("vllm")
 @pytest.mark.timeout(1200)
 def test_a_vllm_core_that_hangs_or_is_killed_is_replaced_under_its_samples() -> None:
     async def work() -> None:
@@ -373,6 +375,8 @@ def test_a_vllm_core_that_hangs_or_is_killed_is_replaced_under_its_samples() -> 
     asyncio.run(work())
 
 
+@pytest.mark.model
+@pytest.mark.xdist_group("vllm")
 @pytest.mark.timeout(900)
 def test_two_vllm_replicas_stand_behind_one_engine_and_for_each_other() -> None:
     async def work() -> None:

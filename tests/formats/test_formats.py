@@ -243,6 +243,8 @@ def tokenizer() -> Any:
     )
 
 
+@pytest.mark.model
+@pytest.mark.xdist_group("formats")
 @pytest.mark.parametrize("name", CONVERSATIONS)
 def test_prompts_are_the_families_own_token_by_token(name: str, tokenizer: Any) -> None:
     family, system, user = CONVERSATIONS[name]
@@ -259,6 +261,8 @@ def test_prompts_are_the_families_own_token_by_token(name: str, tokenizer: Any) 
     assert ours == wanted
 
 
+@pytest.mark.model
+@pytest.mark.xdist_group("formats")
 def test_a_llama_conversation_is_the_familys_own_token_by_token(
     tokenizer: Any, tmp_path: Path
 ) -> None:
