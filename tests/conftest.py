@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from importlib.util import find_spec
 
@@ -11,6 +12,10 @@ from hypothesis import HealthCheck, settings
 
 # Threads that spin while they wait steal the cores from the sandbox: docs/log/engines.md.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# A shell has its background ignore Ctrl-C, which tests press.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says more of the machine than of the kit.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])

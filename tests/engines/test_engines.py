@@ -367,11 +367,13 @@ def test_a_closed_engine_fails_what_is_in_flight_and_what_follows(subject: Subje
             await engine.complete(prompt, asked)
         assert engine.running == 0
 
-    subject.run(work(), 30)
+    subject.run(work())
     if subject.name != "openai":  # its server goes on
         subject.run(_gone(children))
 
 
+@pytest.mark.model
+@pytest.mark.xdist_group("transformers")
 @pytest.mark.parametrize("name", ["transformers", "vllm"])
 def test_a_wrong_folder_or_option_is_the_users_error(
     name: str, model: Path, tmp_path: Path
@@ -382,6 +384,8 @@ def test_a_wrong_folder_or_option_is_the_users_error(
         asyncio.run(_start(name, model, colour="red"))
 
 
+@pytest.mark.model
+@pytest.mark.xdist_group("transformers")
 def test_a_small_batch_gives_what_a_large_one_does(model: Path) -> None:
     """Rows that wait, take over slots and copy prefixes must not mix up what is stored."""
 
@@ -407,6 +411,8 @@ def _texts(results: list[list[Completion]]) -> list[list[str]]:
     return [[done.text for done in rounds] for rounds in results]
 
 
+@pytest.mark.model
+@pytest.mark.xdist_group("transformers")
 def test_greedy_is_what_transformers_itself_generates(model: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM
@@ -429,6 +435,8 @@ def test_greedy_is_what_transformers_itself_generates(model: Path) -> None:
     assert [*done.tokens, reference.config.eos_token_id][: len(expected)] == expected
 
 
+@pytest.mark.model
+@pytest.mark.xdist_group("transformers")
 def test_a_cut_keeps_all_tokens_but_the_last(model: Path) -> None:
     """vLLM's trap: the text ended "a" at the stop string, the tokens still decoded to "an"."""
     from aimo_submit.engines.tokenizer import Tokens

@@ -350,6 +350,8 @@ def strike(sign: signal.Signals, most: int = 99) -> set[int]:
     return set(cores)
 
 
+@pytest.mark.model
+@pytest.mark.xdist_group("vllm")
 def test_without_replicas_or_with_a_wrong_number_of_them() -> None:
     assert len(vllm_starters()) == 1
     assert len(vllm_starters(replicas=3)) == 3

@@ -203,6 +203,7 @@ def test_what_was_rehearsed_may_be_pushed_until_it_changes(
     assert "is not what was rehearsed" in str(gate.why_unrehearsed(folder))
 
 
+@pytest.mark.kernel
 def test_a_notebook_that_was_built_to_be_read_is_rehearsed_and_pushed_as_such(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
