@@ -383,7 +383,9 @@ def test_namespaces_hide_the_processes_and_bound_the_files(home: Path, where: st
 
 @pytest.mark.parametrize("where", ["seccomp alone", "ABI 3", "ordinary user", KAGGLE])
 def test_the_kit_cannot_be_signalled(home: Path, where: str) -> None:
-    needs(home, where, "seccomp")
+    # Without a user of its own, before Landlock's sixth version, a block in namespaces reaches
+    # its warden, which is not the kit.
+    needs(home, where, "seccomp", *(["uid"] if where == "ABI 3" else []))
     code = """
     print(refused(os.kill, os.getppid(), 0))
     print(refused(os.kill, os.getpid(), 0), refused(os.kill, 0, 0))

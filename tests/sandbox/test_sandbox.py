@@ -392,7 +392,10 @@ print(sorted(n for n in names if "WORD" in n))
     box = Box(workers=1, without=without)
     outputs = [box.run(code) for _ in range(2)]
     box.close()
-    assert [e.output for e in outputs] == ["[]\n"] * 2, outputs
+    if os.geteuid() != 0 and "namespaces" in without:  # then it is the kit's own, and closed
+        assert all("PermissionError" in e.output for e in outputs)
+    else:
+        assert [e.output for e in outputs] == ["[]\n"] * 2, outputs
     assert not [path for path in Path("/dev/shm").iterdir() if word in path.name]
 
 
