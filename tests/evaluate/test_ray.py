@@ -63,6 +63,9 @@ class Stillborn(Echo):
         os._exit(1)
 
 
+pytestmark = [pytest.mark.model, pytest.mark.xdist_group("ray")]
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _cluster() -> Iterator[None]:
     ray = pytest.importorskip("ray", reason="needs the extra ray")
@@ -122,7 +125,7 @@ def test_both_actors_work_and_each_problem_is_solved_once() -> None:
         while not all(place.pid for place in actors.places):
             time.sleep(0.05)
         futures = [actors.submit(p, 7) for p in problems(20)]
-        solutions = [future.result(60) for future in futures]
+        solutions = [future.result(300) for future in futures]
     assert [s.answer for s in solutions] == list(range(20))
     assert {s.seed for s in solutions} == {7}
     assert len({s.reason for s in solutions}) == 2
@@ -133,15 +136,15 @@ def test_a_problem_that_ends_every_actor_is_given_up_and_the_others_are_solved()
         poison = actors.submit(Problem("p", "poison"), 0)
         rest = [actors.submit(p, 0) for p in problems(6)]
         with pytest.raises(EngineDied, match="problem p"):
-            poison.result(120)
-        assert [future.result(60).answer for future in rest] == list(range(6))
+            poison.result(600)
+        assert [future.result(300).answer for future in rest] == list(range(6))
 
 
 def test_an_error_of_the_user_comes_back_as_it_was_raised() -> None:
     with Actors(CONFIG, actors=1, worker=Echo) as actors:
         with pytest.raises(UserError, match="^this problem cannot be solved$"):
-            actors.submit(Problem("f", "fault"), 0).result(60)
-        assert actors.submit(Problem("g", "fine"), 0).result(60).answer == 4
+            actors.submit(Problem("f", "fault"), 0).result(300)
+        assert actors.submit(Problem("g", "fine"), 0).result(300).answer == 4
 
 
 def test_a_model_that_no_actor_can_load_ends_the_run_with_its_reason() -> None:

@@ -26,8 +26,6 @@ from aimo_submit.sandbox import Sandbox
 from aimo_submit.solver import Solver
 from tests.scripted import ANSWER, ASK, replies
 
-pytest.importorskip("torch", reason="the transformers engine needs the extra hf")
-
 PROBLEMS, SEEDS, SAMPLES = 6, 2, 8
 
 
@@ -52,6 +50,7 @@ def kill_after(out: Path, lines: int) -> None:
     process.wait()
 
 
+@pytest.mark.model
 @pytest.mark.timeout(600)
 def test_a_killed_evaluation_resumes_to_the_same_samples(tmp_path: Path) -> None:
     whole, torn = tmp_path / "whole.jsonl", tmp_path / "torn.jsonl"
@@ -109,6 +108,7 @@ def test_small_problems_share_the_engine_and_timed_ones_do_not() -> None:
     assert problems_at_once(Config(samples=16, problem_timeout_s=60)) == 1
 
 
+@pytest.mark.model
 def test_a_killed_run_leaves_no_process_behind(tmp_path: Path) -> None:
     out = tmp_path / "j.jsonl"
     process = subprocess.Popen(eval_command(out), stdout=subprocess.DEVNULL)
@@ -118,7 +118,7 @@ def test_a_killed_run_leaves_no_process_behind(tmp_path: Path) -> None:
     assert children, "the sandbox was running"
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while any(Path(f"/proc/{pid}").exists() for pid in children):
         assert time.monotonic() < deadline, "a sandbox process outlived its run"
         time.sleep(0.05)
@@ -139,6 +139,7 @@ def descendants(pid: int) -> set[int]:
     return found - {pid, os.getpid()}
 
 
+@pytest.mark.model
 @pytest.mark.timeout(300)
 def test_a_pool_grows_by_seeds_and_ends_no_sample_early(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -44,6 +44,7 @@ CASES = [
 ]
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize(("case", "problems", "lost"), CASES, ids=[case for case, _, _ in CASES])
 def test_whatever_goes_wrong_every_row_of_the_rerun_is_answered(
     case: str, problems: int, lost: int, notebook: Path
@@ -64,6 +65,7 @@ def test_every_case_that_needs_no_gpu_is_among_those_tested() -> None:
     assert len(tested) == 25
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize(
     ("case", "word"),
     [("model-missing", "model"), ("config-invalid", "samples"), ("wheels-broken", "wheels")],

@@ -243,6 +243,8 @@ def tokenizer() -> Any:
     )
 
 
+@pytest.mark.model
+@pytest.mark.xdist_group("formats")
 @pytest.mark.parametrize("name", CONVERSATIONS)
 def test_prompts_are_the_families_own_token_by_token(name: str, tokenizer: Any) -> None:
     family, system, user = CONVERSATIONS[name]
@@ -259,6 +261,8 @@ def test_prompts_are_the_families_own_token_by_token(name: str, tokenizer: Any) 
     assert ours == wanted
 
 
+@pytest.mark.model
+@pytest.mark.xdist_group("formats")
 def test_a_llama_conversation_is_the_familys_own_token_by_token(
     tokenizer: Any, tmp_path: Path
 ) -> None:
@@ -324,6 +328,8 @@ def generated(tokens: Any, text: str, finish: Finish = Finish.EOS) -> Completion
     return Completion(text, tuple(tokens.encode(text, allowed_special="all")), finish, 0.0)
 
 
+@pytest.mark.index
+@pytest.mark.xdist_group("harmony")
 def test_the_gpt_oss_prompt_offers_python_and_ends_where_the_model_goes_on(
     harmony_tokens: Any,
 ) -> None:
@@ -336,6 +342,8 @@ def test_the_gpt_oss_prompt_offers_python_and_ends_where_the_model_goes_on(
     assert "boxed" not in GPT_OSS.ask("Which is right?")
 
 
+@pytest.mark.index
+@pytest.mark.xdist_group("harmony")
 @pytest.mark.parametrize("call", [CALL, CALL_IN_OTHER_ORDER])
 def test_a_gpt_oss_call_is_found_in_whatever_order_its_header_stands(
     harmony_tokens: Any, call: str
@@ -345,10 +353,14 @@ def test_a_gpt_oss_call_is_found_in_whatever_order_its_header_stands(
     assert GPT_OSS.block(completion) == "print(6*7)"
 
 
+@pytest.mark.index
+@pytest.mark.xdist_group("harmony")
 def test_a_gpt_oss_call_that_was_cut_off_is_not_run(harmony_tokens: Any) -> None:
     assert not GPT_OSS.asks(generated(harmony_tokens, THINKS + CALL, Finish.LENGTH))
 
 
+@pytest.mark.index
+@pytest.mark.xdist_group("harmony")
 def test_gpt_oss_answers_on_the_final_channel(harmony_tokens: Any) -> None:
     text = f"<|channel|>analysis<|message|>\\boxed{{7}}?<|end|><|start|>assistant{FINAL}"
     completion = generated(harmony_tokens, text)
@@ -358,12 +370,16 @@ def test_gpt_oss_answers_on_the_final_channel(harmony_tokens: Any) -> None:
     assert extract(GPT_OSS.words("", thought)) == 7
 
 
+@pytest.mark.index
+@pytest.mark.xdist_group("harmony")
 def test_a_gpt_oss_sample_that_lost_the_format_says_nothing(harmony_tokens: Any) -> None:
     lost = generated(harmony_tokens, "no header at all")
     assert not GPT_OSS.asks(lost)
     assert GPT_OSS.words("", lost) == ""
 
 
+@pytest.mark.index
+@pytest.mark.xdist_group("harmony")
 def test_a_conversation_with_gpt_oss_is_what_openai_s_library_renders(harmony_tokens: Any) -> None:
     """Prompt, call and output put together as the loop does, against the library's own."""
     import openai_harmony as library

@@ -103,7 +103,7 @@ class Stub:
 
     def wait_for(self, what: str, times: int = 1) -> None:
         """Returns once that request has come in so often."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while len(self.bodies(what)) < times:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{what} never came")
@@ -231,7 +231,7 @@ def run_apart(
     if until is not None:
         until()
         os.kill(process.pid or 0, signal.SIGINT)
-    process.join(60)
+    process.join(300)
     if process.exitcode is None:
         process.kill()
         raise TimeoutError(f"{words} did not end")

@@ -120,7 +120,7 @@ def test_the_fake_gateway_lives_on_what_travels() -> None:
 
 def run(command: list[str], kit: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, env={"PYTHONPATH": str(kit)}, cwd="/", capture_output=True, text=True, timeout=120
+        command, env={"PYTHONPATH": str(kit)}, cwd="/", capture_output=True, text=True, timeout=600
     )
 
 

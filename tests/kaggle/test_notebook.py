@@ -247,6 +247,8 @@ def test_the_readable_notebook_has_each_file_in_a_hidden_cell_without_magics(tin
 # Run
 
 
+@pytest.mark.kernel
+@pytest.mark.xdist_group("notebook")
 def test_one_file_runs_to_a_valid_submission(tiny: Path, finished: Ran) -> None:
     ran = finished
     assert ran.error == "", ran.traceback
@@ -260,6 +262,7 @@ def test_one_file_runs_to_a_valid_submission(tiny: Path, finished: Ran) -> None:
     assert built.partition("PACKAGE = '")[2][:16] in ran.text
 
 
+@pytest.mark.kernel
 def test_the_notebook_that_a_person_opens_runs_at_home(tiny: Path, tmp_path: Path) -> None:
     environment = {"PYTHONPATH": str(ROOT / "src"), "TMPDIR": str(tmp_path)}
     ran = Ran(tiny, tmp_path, tmp_path / "opened", AT_HOME, **environment)
@@ -270,6 +273,7 @@ def test_the_notebook_that_a_person_opens_runs_at_home(tiny: Path, tmp_path: Pat
     assert list(ran.folder.iterdir()) == []
 
 
+@pytest.mark.kernel
 def test_a_missing_model_stops_the_interactive_run_with_one_line(
     tiny: Path, inputs: Path, tmp_path: Path
 ) -> None:
@@ -280,6 +284,7 @@ def test_a_missing_model_stops_the_interactive_run_with_one_line(
     assert "model_sources" in ran.traceback[0]
 
 
+@pytest.mark.kernel
 def test_a_rerun_without_anything_in_order_still_answers_every_problem(
     tiny: Path, inputs: Path, tmp_path: Path
 ) -> None:
@@ -296,6 +301,7 @@ def test_a_rerun_without_anything_in_order_still_answers_every_problem(
     assert "straight on to serve" in ran.text
 
 
+@pytest.mark.kernel
 def test_a_rerun_whose_vllm_is_broken_goes_on_with_the_engine_that_works(
     tiny: Path, inputs: Path, tmp_path: Path
 ) -> None:
@@ -312,6 +318,7 @@ def test_a_rerun_whose_vllm_is_broken_goes_on_with_the_engine_that_works(
     assert ran.answers["229ee8"] == 67
 
 
+@pytest.mark.kernel
 def test_settings_that_are_no_toml_leave_a_rerun_its_edition(inputs: Path, tmp_path: Path) -> None:
     kit = folder_with(TINY, tmp_path / "kit")
     notebook = kit / SUBMISSION
@@ -329,6 +336,7 @@ def test_settings_that_are_no_toml_leave_a_rerun_its_edition(inputs: Path, tmp_p
     assert set(ran.answers) == {"229ee8", "246d26"}
 
 
+@pytest.mark.kernel
 def test_a_save_run_gets_the_time_of_its_few_problems(inputs: Path) -> None:
     csv = inputs / "competitions" / SLUG / "test.csv"
     short = brief(Config(edition="aimo-1"), csv)
@@ -340,6 +348,8 @@ def test_a_save_run_gets_the_time_of_its_few_problems(inputs: Path) -> None:
 # Analysed
 
 
+@pytest.mark.kernel
+@pytest.mark.xdist_group("notebook")
 def test_the_analysis_notebook_reads_what_a_run_left(
     tiny: Path, finished: Ran, tmp_path: Path
 ) -> None:

@@ -27,6 +27,7 @@ from tests.kaggle.rehearsing import built, notebook_of, passes, rehearsal_of
 pytest.importorskip("nbclient")
 
 LOOKALIKE = Path(__file__).parent / "lookalike"
+LONG = str(86_400 + os.getpid())  # seconds that no other test run sleeps
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,7 @@ def notebook(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # Every edition, on the model
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize(
     ("edition", "rerun", "layout"),
     [("aimo-1", True, "old"), ("aimo-2", True, "new")],  # aimo-3: with the mark, below
@@ -51,6 +53,7 @@ def test_the_built_notebook_answers_every_edition(
     assert result.fallbacks < 2
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("edition", ["aimo-2", "aimo-3"])
 def test_a_gateway_in_a_process_of_its_own_gets_its_answers_over_grpc(
     edition: str, notebook: Path, tmp_path: Path
@@ -66,27 +69,29 @@ def test_a_gateway_in_a_process_of_its_own_gets_its_answers_over_grpc(
 # The rehearsal itself
 
 
+@pytest.mark.kernel
 def test_a_notebook_that_hangs_ends_at_the_limit_with_all_it_started(tmp_path: Path) -> None:
-    code = "import subprocess; subprocess.Popen(['setsid', 'sleep', '86399'])\nwhile True: pass"
+    code = f"import subprocess; subprocess.Popen(['setsid', 'sleep', '{LONG}'])\nwhile True: pass"
     rehearsal = rehearsal_of(notebook_of(tmp_path, code), speed=5 * 3600 / 6)
     start = time.monotonic()
     result = rehearse(rehearsal, rerun=True)
-    assert time.monotonic() - start < 60
+    assert time.monotonic() - start < 300
     assert "the notebook was not done within the limit" in result.against
-    assert not running("86399")
+    assert not running(LONG)
 
 
+@pytest.mark.kernel
 def test_a_rehearsal_that_is_killed_leaves_nothing_running(tmp_path: Path) -> None:
-    code = "import subprocess; subprocess.Popen(['setsid', 'sleep', '86398']).wait()"
+    code = f"import subprocess; subprocess.Popen(['setsid', 'sleep', '{LONG}']).wait()"
     file = notebook_of(tmp_path, code)
     command = [sys.executable, "-m", "aimo_submit", "rehearse", "--limit", "1", "--run"]
     command += ["rerun", "--notebook", str(file), "--edition", "aimo-3", "--folder", str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     process = subprocess.Popen(command, env={**environment, "TMPDIR": str(tmp_path)})
-    assert soon(lambda: running("86398"))
+    assert soon(lambda: running(LONG))
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert soon(lambda: not running("86398"))
+    assert soon(lambda: not running(LONG))
 
 
 def running(word: str) -> bool:
@@ -101,19 +106,21 @@ def running(word: str) -> bool:
     return any(line[:2] == [b"sleep", word.encode()] for line in lines)
 
 
-def soon(holds: Callable[[], bool], within_s: float = 60) -> bool:
+def soon(holds: Callable[[], bool], within_s: float = 300) -> bool:
     end = time.monotonic() + within_s
     while not holds() and time.monotonic() < end:
         time.sleep(0.1)
     return holds()
 
 
+@pytest.mark.kernel
 def test_the_kit_comes_from_the_notebook_and_never_from_here(tmp_path: Path) -> None:
     result = rehearse(rehearsal_of(notebook_of(tmp_path, "import aimo_submit")), rerun=True)
     assert "the notebook has not unpacked its kit" in result.stopped
     assert not result.passed
 
 
+@pytest.mark.kernel
 def test_there_is_no_network_and_no_credential(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +138,7 @@ except OSError:
     assert result.stopped == "SystemError: apart"
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize(
     ("answers", "why"),
     [
@@ -172,6 +180,7 @@ def kernel_folder(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.kernel
 def test_what_was_rehearsed_may_be_pushed_until_it_changes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -194,6 +203,7 @@ def test_what_was_rehearsed_may_be_pushed_until_it_changes(
     assert "is not what was rehearsed" in str(gate.why_unrehearsed(folder))
 
 
+@pytest.mark.kernel
 def test_a_notebook_that_was_built_to_be_read_is_rehearsed_and_pushed_as_such(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -220,6 +230,7 @@ def test_a_mark_of_another_edition_or_of_no_sense_does_not_count(
     assert "cannot be read" in str(gate.why_unrehearsed(folder))
 
 
+@pytest.mark.kernel
 def test_a_failed_rehearsal_ends_with_code_1_and_leaves_no_mark(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,7 +31,7 @@ PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 
 
 def ran(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=800, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def wheels(index: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     lock = 'REQUIREMENTS = """\n' + "\n".join(SMALL) + '\n"""'
     book = nbformat.reads(notebook(FOLDER / "wheels.py", {"REQUIREMENTS": lock}), 4)
     where = {"metadata": {"path": str(folder)}}
-    nbclient.NotebookClient(book, timeout=280, kernel_name="python3", resources=where).execute()
+    nbclient.NotebookClient(book, timeout=800, kernel_name="python3", resources=where).execute()
     assert "2 wheels" in book.cells[-1].outputs[0].text
     return folder
 
@@ -61,6 +61,9 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder / "bin/python")
 
 
+@pytest.mark.index
+@pytest.mark.kernel
+@pytest.mark.xdist_group("wheels")
 def test_what_was_downloaded_installs_without_an_index(wheels: Path, python: str) -> None:
     assert len(list(wheels.glob("*.whl"))) == len(SMALL)  # flat: subfolders are skipped silently
     assert ran([python, "-c", "import humanize"]).returncode != 0
@@ -68,6 +71,9 @@ def test_what_was_downloaded_installs_without_an_index(wheels: Path, python: str
     assert ran([python, "-c", "import humanize"]).returncode == 0
 
 
+@pytest.mark.index
+@pytest.mark.kernel
+@pytest.mark.xdist_group("wheels")
 def test_a_set_that_lacks_something_is_named_with_its_remedy(wheels: Path, python: str) -> None:
     with pytest.raises(UserError, match=r"six.*build them anew with notebooks/wheels"):
         install_wheels(["six==1.17.0"], [wheels], python=python)
@@ -104,6 +110,7 @@ def test_the_set_for_the_t4s_is_locked_and_holds_what_the_notebook_installs() ->
     assert set(REQUIREMENTS["vllm"]) <= set(pins)
 
 
+@pytest.mark.index
 def test_the_set_for_the_t4s_resolves_for_kaggles_python(index: None, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "uv", "pip", "install", "--dry-run", "--only-binary", ":all:"]
     target = ["--python-version", "3.12", "--python-platform", "x86_64-manylinux_2_35"]

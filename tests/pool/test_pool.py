@@ -32,7 +32,7 @@ from aimo_submit.records import (
     Status,
     Trace,
 )
-from tests import SHARED
+from tests import NOT_SHARED, SHARED
 from tests.scripted import ANSWER, ASK, run_of, solved
 
 TABLES = sorted((SHARED / "data" / "traces").glob("*_votes.csv"))
@@ -315,7 +315,7 @@ def test_an_import_overwrites_nothing(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "is there already" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not TABLES, reason="needs ../shared/data beside the project")
+@pytest.mark.skipif(not TABLES, reason=NOT_SHARED)
 @pytest.mark.parametrize("table", TABLES, ids=lambda path: path.stem)
 def test_recorded_votes_of_others_give_every_sample(table: Path) -> None:
     pool, ballots = load_pool(table), load_ballots(table)

@@ -292,7 +292,7 @@ def dom(browser: str, address: str, profile: Path) -> str:
         *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
         *(f"--user-data-dir={profile}", "--virtual-time-budget=8000", "--dump-dom", address),
     ]
-    done = subprocess.run(command, capture_output=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, timeout=600, check=True)
     return done.stdout.decode()
 
 

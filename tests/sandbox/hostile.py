@@ -16,16 +16,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from aimo_submit.records import Outcome
-from tests import SHARED
+from tests import DATA
 
-GIVEN = SHARED / "cases" / "hostile.json"
+GIVEN = DATA / "hostile.json"
 OK, ERROR, TIMEOUT, KILLED = Outcome.OK, Outcome.ERROR, Outcome.TIMEOUT, Outcome.KILLED
 ANY = (OK, ERROR, TIMEOUT, KILLED)
 ENDED = (ERROR, TIMEOUT, KILLED)
 OUR_WORDS = {"output_limit": "killed", "memory_limit": "killed", "disk_limit": "killed"}
 SECRETS = ("SECRET-",)
-LATE_S = 1.5  # past a deadline, on a busy machine
-PATIENCE = 3
+LATE_S = 10.0  # past a deadline, on a busy machine; what hangs is later
+PATIENCE = 10
 MORE_S = 1.5  # to clean up after a block
 MAX_TEXT = 40_000
 
@@ -94,9 +94,7 @@ ALONE = {"processes", "memory", "files", "secrets", "network", "poisoning"}
 
 
 def given() -> list[Case]:
-    """The cases of shared/cases/hostile.json; none where the file is not."""
-    if not GIVEN.exists():
-        return []
+    """The cases of tests/data/hostile.json, whose "meta" tells its fields."""
     return [_given_case(case) for case in json.loads(GIVEN.read_text())["cases"]]
 
 

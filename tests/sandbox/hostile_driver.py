@@ -1,9 +1,9 @@
 """Runs hostile cases where nothing real can be lost, and writes down what came back.
 
-`record` starts `contain` in PID and mount namespaces of its own where it may; that lays throw-away
-overlays over what must not be written, gives up what the surroundings lack, and starts `drive`,
-which holds the secrets, serves on the network and runs the cases. A case that ends the kit is
-written down as such, and the kit is started again for the rest.
+`record` starts `contain` in PID, mount and IPC namespaces of its own where it may; as root that
+lays throw-away overlays over what must not be written and gives up what the surroundings lack.
+It starts `drive`, which holds the secrets, serves on the network and runs the cases. A case that
+ends the kit is written down as such, and the kit is started again for the rest.
 """
 
 from __future__ import annotations
@@ -38,8 +38,10 @@ from tests.sandbox import hostile
 from tests.sandbox.hostile import Case, Step
 
 WORKERS = 6  # one for another sample's live session, one for the case's own
-QUIET_S = 2.0  # for what a block left to be gone
-STUCK_S = 60.0  # without a result the kit counts as dead
+QUIET_S = 20.0  # for what a block left to be gone, on a busy machine
+STUCK_S = 180.0  # without a result the kit counts as dead
+SETTLE_S = 1.0  # before what is there is counted
+PEACE_S = 30.0  # for a block that does nothing
 DOCKER = (0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31)  # the capabilities of its default set
 PR_CAPBSET_DROP, CAPABILITIES = 24, 64
 USER = 1000
@@ -47,7 +49,7 @@ LEAKS = "leaks"
 SPACES = ("--pid", "--mount", "--ipc", "--fork", "--mount-proc", "--kill-child")
 WRAPS = (
     ["unshare", *SPACES],
-    ["unshare", "--map-current-user", *SPACES],
+    ["unshare", "--map-root-user", *SPACES],  # until /dev/shm is laid; the kit is the user again
 )
 ENVIRONMENT = {"KAGGLE_KEY": "SECRET-ENV-4242", "HF_TOKEN": "SECRET-ENV-4343"}
 
@@ -60,6 +62,7 @@ class Surroundings:
     without: tuple[str, ...] = ()
     docker: bool = False  # only the capabilities of Docker's default set
     user: bool = False  # not root
+    own: bool = False  # as whoever runs the tests
 
 
 SURROUNDINGS = (
@@ -67,6 +70,7 @@ SURROUNDINGS = (
     Surroundings("docker", ("namespaces",), docker=True),
     Surroundings("kaggle", ("namespaces", "landlock>3"), docker=True),
     Surroundings("user", ("namespaces",), user=True),
+    Surroundings("user's own", user=True, own=True),
 )
 
 
@@ -86,6 +90,8 @@ def obstacle(where: Surroundings) -> str:
     """Why these surroundings cannot be made here; empty if they can."""
     if not where.user and os.geteuid() != 0:
         return "needs root"
+    if where.own and os.geteuid() == 0:
+        return "needs an ordinary user"
     if where.user and os.geteuid() == 0 and closed_places() and not wrap():
         return f"needs an interpreter that other users can read, not below {closed_places()}"
     return ""
@@ -135,12 +141,13 @@ def contain(folder: Path) -> None:
     """Starts the kit as often as it takes for every case to have its result."""
     plan = json.loads((folder / "plan.json").read_text())
     where = Surroundings(**plan["surroundings"])
+    lent = _uid_map()[1] != "0"  # root's name, and not its power
     if os.getpid() == 1 and os.geteuid() == 0:
-        _lay_overlays(folder, open_up=where.docker or where.user)
-    drop = where.user and os.geteuid() == 0
+        _lay_overlays(folder, open_up=where.docker or where.user, all_of_them=not lent)
+    drop = where.user and os.geteuid() == 0 and not lent
     for name in ("results.jsonl", "left.json"):
         (folder / name).touch()
-    _make_scene(folder, USER if drop else os.geteuid())
+    _make_scene(folder, (USER, USER) if drop else (os.geteuid(), os.getegid()))
     while left := [name for name in plan["cases"] if name not in _results(folder)]:
         reason = _drive_once(folder, where, left, drop)
         begun = [name for name, seen in _results(folder).items() if "begun" in seen]
@@ -150,10 +157,20 @@ def contain(folder: Path) -> None:
             break
 
 
+def _uid_map() -> list[str]:
+    """The first user of this namespace, the user that it is outside, and how many there are."""
+    return Path("/proc/self/uid_map").read_text().split()[:3]
+
+
 def _drive_once(folder: Path, where: Surroundings, left: list[str], drop: bool) -> str:
     (folder / "left.json").write_text(json.dumps(left))
+    inside, outside, _ = _uid_map()
+    again = ["unshare", f"--map-user={outside}", f"--map-group={outside}"]
     kit = subprocess.Popen(
-        [sys.executable, "-m", "tests.sandbox.hostile_driver", "drive", str(folder)],
+        [
+            *(again if inside != outside else []),
+            *(sys.executable, "-m", "tests.sandbox.hostile_driver", "drive", str(folder)),
+        ],
         env=dict(os.environ) | ENVIRONMENT | _folders(folder),
         preexec_fn=_drop_capabilities if where.docker else None,
         **({"user": USER, "group": USER, "extra_groups": []} if drop else {}),
@@ -196,13 +213,18 @@ def _drop_capabilities() -> None:
         prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
 
 
-def _lay_overlays(folder: Path, *, open_up: bool) -> None:
-    """What is written under these folders is gone afterwards; the way to ours may be opened."""
+def _lay_overlays(folder: Path, *, open_up: bool, all_of_them: bool) -> None:
+    """What is written under these folders is gone afterwards; the way to ours may be opened.
+
+    Without `all_of_them` it is /dev/shm alone, where others on the machine leave their files.
+    """
     scratch = folder / "overlays"
     scratch.mkdir()
     for place in (str(scratch), "/dev/shm"):
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place], check=True)
     Path("/dev/shm").chmod(0o1777)
+    if not all_of_them:
+        return
     mounted = [Path(line.split()[1]) for line in Path("/proc/mounts").read_text().splitlines()]
     tops = {top for top in Path("/").iterdir() if top.is_dir() and not top.is_symlink()}
     safe = {top for top in tops if not any(place.is_relative_to(top) for place in mounted)}
@@ -226,13 +248,13 @@ def _folders(folder: Path) -> dict[str, str]:
     return {"HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp")}
 
 
-def _make_scene(folder: Path, owner: int) -> None:
+def _make_scene(folder: Path, owner: tuple[int, int]) -> None:
     """The folders of the kit, all readable by everybody: nothing but the sandbox closes them."""
     _make_files(folder)
     (folder / "tmp").chmod(0o1777)
     for path in (folder, *folder.rglob("*"), _shm(folder)):
         if "overlays" not in path.parts:
-            os.chown(path, owner, owner)
+            os.chown(path, *owner)
 
 
 def _make_files(folder: Path) -> None:
@@ -343,7 +365,12 @@ class Scene:
         return found
 
     def left_behind(self) -> set[str]:
-        """What outlives processes elsewhere: shared memory of both kinds, odd files."""
+        """What outlives processes elsewhere: shared memory of both kinds, odd files.
+
+        Nothing where others share them: they come and go as they please.
+        """
+        if not alone():
+            return set()
         found = {f"/dev/shm/{name}" for name in os.listdir("/dev/shm")}  # noqa: PTH208
         for kind in ("shm", "sem", "msg"):
             lines = Path("/proc/sysvipc", kind).read_text().splitlines()[1:]
@@ -449,7 +476,7 @@ class Kit:
             f"next block: {seen}" for seen in await self._fill_workers() if seen.output != "42 []\n"
         ]
         code = "print(mine, open('own.txt').read(), __import__('os').listdir('.'))"
-        seen = await self.neighbour.run(code, 5)
+        seen = await self.neighbour.run(code, PEACE_S)
         if seen.output != "kept NEIGHBOUR-FILE ['own.txt']\n":
             left.append(f"the other sample's session: {seen}")
             await self.close_neighbour()
@@ -458,7 +485,7 @@ class Kit:
 
     async def _fill_workers(self) -> list[Execution]:
         code = "import os, time\ntime.sleep(0.02)\nprint(6 * 7, os.listdir('.'))"
-        runs = [self.server.run(code, 5) for _ in range(WORKERS - 1)]
+        runs = [self.server.run(code, PEACE_S) for _ in range(WORKERS - 1)]
         return list(await asyncio.gather(*runs))
 
     def _traces(self) -> list[str]:
@@ -479,9 +506,15 @@ class Kit:
 
     async def leaks(self) -> dict[str, Any]:
         """What three hundred blocks of every kind leave: descriptors, processes, files."""
-        before = await self._mixed(30)
-        after = await self._mixed(300)
-        return {"before": before, "after": after, "broken": await self._broken()}
+        await self._mixed(30)
+        await asyncio.sleep(SETTLE_S)
+        before = self._counts()
+        await self._mixed(300)
+        await asyncio.sleep(SETTLE_S)
+        until = time.monotonic() + QUIET_S
+        while grown(before, after := self._counts()) and time.monotonic() < until:
+            await asyncio.sleep(0.1)
+        return {"grown": grown(before, after), "broken": await self._broken()}
 
     def _counts(self) -> dict[str, int]:
         wardens = self.server.wardens
@@ -495,14 +528,12 @@ class Kit:
             "files": len(self.scene.homes()) - len(wardens),
         }
 
-    async def _mixed(self, blocks: int) -> dict[str, int]:
+    async def _mixed(self, blocks: int) -> None:
         rng = random.Random(blocks)
         for _ in range(blocks // 10):
             kinds = [rng.choice(KINDS) for _ in range(10)]
             await asyncio.gather(*(self._one(kind) for kind in kinds))
         await self._fill_workers()
-        await asyncio.sleep(QUIET_S)
-        return self._counts()
 
     async def _one(self, kind: Step | str) -> None:
         if isinstance(kind, Step):
@@ -529,6 +560,21 @@ KINDS: tuple[Step | str, ...] = (
 )
 
 
+def grown(before: dict[str, int], after: dict[str, int]) -> dict[str, tuple[int, int]]:
+    """What there is more of than before.
+
+    A folder that could not be emptied in time, on a busy machine, is left to the sandbox's end.
+    """
+    spare = {"files": 5}
+    more = {what: (before[what], n) for what, n in after.items()}
+    return {what: (was, n) for what, (was, n) in more.items() if n > was + spare.get(what, 0)}
+
+
+def alone() -> bool:
+    """Whether the namespaces around this process are its own."""
+    return os.getppid() == 1
+
+
 def descendants() -> set[int]:
     """The processes of the sandbox."""
     return set(processes())
@@ -540,7 +586,7 @@ def processes() -> dict[int, str]:
     In a namespace of our own that is all there is but process 1, orphans too.
     """
     everything = _everything()
-    if os.getppid() == 1:
+    if alone():
         return everything
     found: set[int] = set()
     new = {os.getpid()}

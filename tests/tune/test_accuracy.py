@@ -16,7 +16,7 @@ from aimo_submit.evaluate.bootstrap import interval, population
 from aimo_submit.pool.arrays import load_pool
 from aimo_submit.tune.accuracy import accuracies, counts, jackknife, maj, pass_at
 from benchmarks.tune import chances, covered, resampled, simulated, truth
-from tests import SHARED
+from tests import NOT_SHARED, SHARED
 
 TABLES = sorted((SHARED / "data" / "traces").glob("*_votes.csv"))
 Votes = list[int]  # of one problem: -1 none, 0 the right answer, others wrong
@@ -128,7 +128,7 @@ def test_a_cut_pool_counts_only_what_was_answered_by_then() -> None:
         assert found[problem, 2, (1, 4).index(depth)] == pytest.approx(expected)
 
 
-@pytest.mark.skipif(not TABLES, reason="needs ../shared/data/traces")
+@pytest.mark.skipif(not TABLES, reason=NOT_SHARED)
 @pytest.mark.parametrize("table", TABLES, ids=lambda p: p.stem)
 def test_recorded_votes_agree_with_enumeration_at_every_n(table: Path) -> None:
     pool = load_pool(table)

@@ -130,6 +130,7 @@ def test_a_lane_holds_what_a_running_sample_holds_and_never_outgrows_the_context
         assert lengths_for(context, 1).prompt >= 1
 
 
+@pytest.mark.model
 def test_profile_measures_the_bundled_model(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -145,6 +146,8 @@ def test_profile_measures_the_bundled_model(
     assert found.load_s > 0
 
 
+@pytest.mark.model
+@pytest.mark.xdist_group("vllm")
 @pytest.mark.timeout(600)
 def test_the_planner_foretells_the_kv_cache_of_a_real_vllm(tmp_path: Path) -> None:
     """On a CPU it takes VLLM_CPU_KVCACHE_SPACE, one GiB, whatever else is there."""

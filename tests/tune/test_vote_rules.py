@@ -28,7 +28,7 @@ from aimo_submit.tune.vote_rules import (
     tallies,
 )
 from aimo_submit.vote import INTERCEPT, RULES, SLOPE, confidence, logistic
-from tests import SHARED
+from tests import NOT_SHARED, SHARED
 from tests.scripted import ANSWER, ASK, replies, run_of, solved
 
 TABLES = sorted((SHARED / "data" / "traces").glob("*_votes.csv"))
@@ -179,7 +179,7 @@ def test_what_is_shown_names_every_rule_and_both_probabilities() -> None:
     assert quality_lines([ballot("a", None)]) == []
 
 
-NEEDS_TABLES = pytest.mark.skipif(not TABLES, reason="needs ../shared/data beside the project")
+NEEDS_TABLES = pytest.mark.skipif(not TABLES, reason=NOT_SHARED)
 
 
 @NEEDS_TABLES
