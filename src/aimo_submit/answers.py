@@ -27,12 +27,12 @@ _FENCE = re.compile(
 
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _BOX_OPEN = re.compile(r"\s{0,9}\{")
-_BOX_BARE = re.compile(r"\s{0,9}([-+]?\d[\d,.]*+)(?![\^!*/+({_]|\\[a-z])")
+_BOX_BARE = re.compile(r"\s{0,9}([-+]?\d[\d,.]*(?![\d,.]))(?![\^!*/+({_]|\\[a-z])")
 
 _MARKER = re.compile(
     r"(?:(?:[Aa]nswer|ANSWER)[*_\s]{0,9}(?:is\b|:|=)"
-    r"|A(?:nswer|NSWER)[*_\s]{0,9}(?=\$|\\[(\[]))[\s*_:\"'`]*+"
-    r"|(?<!#)####[ \t]*+(?=[-+$]{0,2}\d[\d,]*+[ \t$]*+(?:\n|$))"
+    r"|A(?:nswer|NSWER)[*_\s]{0,9}(?=\$|\\[(\[]))[\s*_:\"'`]*"
+    r"|(?<!#)####[ \t]*(?=[-+$]{0,2}\d[\d,]*[ \t$]*(?:\n|$))"
 )
 _SENTENCE = re.compile(r"[^\n.:]{0,200}?\bis\b[\s*_:]{0,9}")  # "Final Answer: the area is 120."
 _MATH = re.compile(

@@ -29,16 +29,16 @@ _NOT_UNIT = (
     r"|choose|mod|modulo|base|binary|hex|times|plus|minus|over|of)\b"
 )
 _UNIT = re.compile(
-    rf"(?:{_WRAP}\{{(?!\s?[ied]\s?\}}|[^{{}}]*\b{_NOT_UNIT})[^{{}}\d]*+\}}"
-    rf"|(?<![\w)}}])(?!{_NOT_UNIT})[a-z]{{3,}}+|(?:cm|mm|km|kg|ft|sq)\b)(?:/[a-z]++)?"
+    rf"(?:{_WRAP}\{{(?!\s?[ied]\s?\}}|[^{{}}]*\b{_NOT_UNIT})[^{{}}\d]*\}}"
+    rf"|(?<![\w)}}])(?!{_NOT_UNIT})[a-z]{{3,}}|(?:cm|mm|km|kg|ft|sq)\b)(?:/[a-z]+)?"
     r"(?:\^\{?[0-9]\}?|[²³])?|\\?%|\.",
     re.IGNORECASE,
 )
 
-_SPACE = re.compile(r"(?:\s|~|\\[,;:! ])*+")
+_SPACE = re.compile(r"(?:\s|~|\\[,;:! ])*")
 _NUMBER = re.compile(
-    r"([1-9]\d{0,2}(,\\! ?|,|\{,\}|\{\\,\}|\\[,;:! ] ?|~| )\d{3}(?:\2\d{3})*+(?!\d)|\d++)"
-    r"(?:\.(\d++))?(?:[eE]([+-]?\d{1,4})(?!\d))?",
+    r"([1-9]\d{0,2}(,\\! ?|,|\{,\}|\{\\,\}|\\[,;:! ] ?|~| )\d{3}(?:\2\d{3})*(?!\2\d{3}|\d)|\d+)"
+    r"(?:\.(\d+))?(?:[eE]([+-]?\d{1,4})(?!\d))?",
     re.ASCII,
 )
 _SIGN = re.compile(r"[+-]")
@@ -63,10 +63,10 @@ _NOISE = re.compile(
 _LABEL = re.compile(  # the letter of a multiple choice, or "the answer is"
     rf" *(?:(?:{_WRAP}\{{)? ?\([A-F]\) ?\}}?|{_WRAP}\{{[^{{}}\d]{{0,60}}(?::|=|\bis) ?\}})"
 )
-_TUPLE = re.compile(r"(?:[(\[]|\\\{) ?\d++(?:, ?\d++)++ ?(?:[)\]]|\\\})")
-_RANGE = re.compile(r"\d[\d,]*+ ?- ?\d[\d,]*+")  # 40-50 is one when it falls below zero
+_TUPLE = re.compile(r"(?:[(\[]|\\\{) ?\d+(?:, ?\d+)+ ?(?:[)\]]|\\\})")
+_RANGE = re.compile(r"\d[\d,]* ?- ?\d[\d,]*")  # 40-50 is one when it falls below zero
 _EQUALS = re.compile(r"(?<![!<>])=|\\(?:approx|equiv)(?![A-Za-z])")
-_INNERMOST = re.compile(r"[({](?![^(){}]*\b(?:or|and)\b)[^(){}]*+[)}]")
+_INNERMOST = re.compile(r"[({](?![^(){}]*\b(?:or|and)\b)[^(){}]*[)}]")
 _SEVERAL = re.compile(r"(?<!\\),(?!\d{3})|(?<!\\);|\\q?quad|\\\\|\\lor|\\vee|\b(?:or|and)\b")
 
 

@@ -23,7 +23,7 @@ BETA = 0.25  # a weight is exp(BETA * standardised signal); larger ones can cost
 # other models answered: `benchmarks/votes.py` prints both, and how well they hold.
 SLOPE, INTERCEPT = 5.4, -0.44
 
-_NUMBER = re.compile(r"-?\d++(?:\.\d++)?")
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
 def majority(traces: Sequence[Trace]) -> list[Vote]:

@@ -146,7 +146,7 @@ INJECTIONS: Mapping[str, Callable[[Player], None]] = {
 
 
 def answers(player: Player) -> Iterator[int]:
-    """How many problems have been answered, whenever that has grown; ends with the notebook."""
+    """The number of answered problems, whenever it has grown; ends with the notebook."""
     seen = 0
     while not player.ended.wait(LOOK_S):
         if player.answered > seen:

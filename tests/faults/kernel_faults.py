@@ -108,7 +108,7 @@ class Engine:
 
 
 def fault_of(prompt: list[int]) -> str:
-    """What goes wrong in the problem of the prompt: nothing in the first, and one each after."""
+    """The fault of the problem with that prompt: none in the first, one each after it."""
     known = [number for number, first in enumerate(problems) if prompt[: len(first)] == first]
     if not known:
         problems.append(prompt)
@@ -135,7 +135,7 @@ class Without:
         return getattr(self._finder, name)
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """What the finder finds, but for vLLM."""
+        """Finds what the finder finds, but for vLLM."""
         return None if name == "vllm" else self._finder.find_spec(name, path, target)
 
 

@@ -1,6 +1,6 @@
 """The notebook: built from the tree, small, and run in a real Jupyter kernel as Kaggle would.
 
-What is packed into it has tests of its own, in `test_closure.py`.
+What is packed into it has tests of its own, in `test_kit.py`.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from aimo_submit.kaggle.client.bundle import (
     build,
     digest,
     for_kaggle,
-    kit_files,
     stale,
 )
+from aimo_submit.kaggle.client.kit import kit_files
 from aimo_submit.kaggle.client.submission import fallbacks
 from aimo_submit.kaggle.rehearsal import fake_gateway
 from aimo_submit.kaggle.runtime.setup import engine_faults, model_faults
@@ -116,7 +116,14 @@ class Ran:
 
     @property
     def answers(self) -> dict[str, int]:
-        return dict(pl.read_parquet(self.folder / "submission.parquet").iter_rows())
+        return answers_in(self.folder)
+
+
+def answers_in(folder: Path) -> dict[str, int]:
+    """The submission that a run left."""
+    [file] = folder.glob("submission.*")
+    table = pl.read_csv(file) if file.suffix == ".csv" else pl.read_parquet(file)
+    return dict(table.iter_rows())
 
 
 # Built
@@ -255,7 +262,7 @@ def test_one_file_runs_to_a_valid_submission(tiny: Path, finished: Ran) -> None:
     assert ran.answers == {"229ee8": 67, "246d26": ran.answers["246d26"]}
     assert fallbacks(ran.folder) == 0
     left = sorted(path.name for path in ran.folder.iterdir())
-    assert left == ["submission.parquet", "summary-1.csv", "traces-1.jsonl"]
+    assert left == ["submission.csv", "summary-1.csv", "traces-1.jsonl"]
     assert "interactive run" in ran.text
     assert "pow(3, 100, 77)" in ran.text  # the sample problem's work
     built = (tiny / SUBMISSION).read_text()
@@ -268,8 +275,8 @@ def test_the_notebook_that_a_person_opens_runs_at_home(tiny: Path, tmp_path: Pat
     ran = Ran(tiny, tmp_path, tmp_path / "opened", AT_HOME, **environment)
     assert ran.error == "", ran.traceback
     assert "interactive run" in ran.text
-    [left] = tmp_path.glob("aimo-submit-home-*/working/submission.parquet")
-    assert dict(pl.read_parquet(left).iter_rows())["home-2"] == 67
+    [working] = tmp_path.glob("aimo-submit-home-*/working")
+    assert answers_in(working)["home-2"] == 67
     assert list(ran.folder.iterdir()) == []
 
 
@@ -308,7 +315,7 @@ def test_a_rerun_whose_vllm_is_broken_goes_on_with_the_engine_that_works(
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "vllm.py").write_text("raise ImportError('undefined symbol: cuda')\n")
-    overlay = 'engine = "vllm"\nengine_options = { dtype = "float16" }'
+    overlay = 'engine = "vllm"\nproblems = 2\nengine_options = { dtype = "float16" }'
     ran = Ran(
         *(tiny, inputs, tmp_path / "work"),
         AIMO_SUBMIT_CONFIG=overlay, PYTHONPATH=str(broken), **RERUN,
@@ -376,7 +383,7 @@ def test_a_folder_without_traces_is_named_with_its_remedy(tmp_path: Path) -> Non
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """What a process of its own says to the code; it imports this kit."""
+    """Runs the code in a process of its own, which imports this kit."""
     paths = {"PYTHONPATH": str(ROOT / "src"), "AIMO_SUBMIT_INPUT": "/nowhere", **environment}
     return subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, **paths}, capture_output=True, text=True

@@ -95,7 +95,7 @@ def test_a_rehearsal_that_is_killed_leaves_nothing_running(tmp_path: Path) -> No
 
 
 def running(word: str) -> bool:
-    """Whether a `sleep` of so many seconds runs."""
+    """True while a `sleep` of so many seconds runs."""
     lines = []
     for process in Path("/proc").iterdir():
         if process.name.isdigit():

@@ -2,33 +2,24 @@
 
 A template is a Python file with a cell to each `# %%` (jupytext's percent format). Lines such as
 `# @KIT@` are where something is put in; a cell titled `home` or `kaggle` is for that place alone.
-The kit is what the template's code for Kaggle can come to import, and the data that is read there.
-So one uploaded file is the whole submission, but for the weights.
+With the kit inside, one uploaded file is the whole submission, but for the weights.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
-import lzma
 import re
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import aimo_submit
 from aimo_submit.cards import all_cards
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError, need
-from aimo_submit.kaggle.client.closure import closure
+from aimo_submit.kaggle.client.kit import READABLE, kit_files, package_hash, packed, texts
 from aimo_submit.kaggle.client.ledger import git_sha
 from aimo_submit.toml import read_toml
-
-PACKAGE = Path(aimo_submit.__file__).parent
-# In the package or beside src/; their TOML files travel.
-COMPETITIONS, CARDS = "data/competitions", "models"
 
 SUBMISSION = Path("build/submission.ipynb")  # for Kaggle; as `code_file` in kernel-metadata.json
 TEMPLATE = Path("notebooks/submission.py")
@@ -38,10 +29,8 @@ OTHERS = (Path("notebooks/wheels/wheels.ipynb"), Path("notebooks/analysis.ipynb"
 MOST_BYTES = 1_000_000  # of the submission's notebook; beyond, something heavy has slipped in
 
 _STAMP = "COMMIT = "
-_READABLE = 'KIT["'  # begins a cell that holds one file
 _READ_ME = """# Each of the hidden cells below holds a file of the kit: read it there, or change it.
 KIT = {}"""
-_WIDTH = 100
 
 
 def build(folder: Path, config: Path | None = None, *, readable: bool | None = None) -> Path:
@@ -72,7 +61,7 @@ def for_kaggle(folder: Path, config: Path, *, readable: bool) -> str:
     code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
     files = kit_files(code, Config.of(read_toml(config)).edition)
     stamp = f"{_STAMP}{git_sha(folder) or 'unknown'!r}\nPACKAGE = {package_hash(files)!r}\n"
-    kit = [stamp + _READ_ME, *_texts(files)] if readable else [stamp + _packed(files)]
+    kit = [stamp + _READ_ME, *texts(files)] if readable else [stamp + packed(files)]
     text = _notebook(_with_kit(cells, kit))
     if len(text) > MOST_BYTES:
         raise UserError(f"{SUBMISSION} would have over {MOST_BYTES:,} bytes: shorten the settings")
@@ -84,33 +73,12 @@ def notebook(template: Path, values: Mapping[str, str]) -> str:
     return _notebook(_cells(template, values, place="home"))
 
 
-def kit_files(code: str, edition: str = "any") -> dict[str, str]:
-    """The kit's files that the code needs, by their paths below the folder they are unpacked in.
-
-    An edition that is a user's own file goes among the kit's own, where it is looked up by name.
-    """
-    modules = closure(code, PACKAGE).values()
-    files = {f"{PACKAGE.name}/{file.relative_to(PACKAGE).as_posix()}": file for file in modules}
-    for name in (COMPETITIONS, CARDS):
-        for home in (PACKAGE, PACKAGE.parents[1]):
-            found = (home / name).glob("*.toml")
-            files |= {f"{PACKAGE.name}/{name}/{file.name}": file for file in found}
-    if edition.endswith(".toml") and (own := Path(edition)).is_file():
-        files[f"{PACKAGE.name}/{COMPETITIONS}/{own.name}"] = own
-    return {name: file.read_text(encoding="utf-8") for name, file in sorted(files.items())}
-
-
 def digest(path: Path) -> str:
     """A hash of what a notebook does: its cells, without the commit's name."""
     try:
         return _digest(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} cannot be read as a notebook ({error}): build it anew") from error
-
-
-def package_hash(files: Mapping[str, str]) -> str:
-    """A hash of the files' names and contents."""
-    return hashlib.sha256(json.dumps(sorted(files.items())).encode()).hexdigest()[:16]
 
 
 def _at_home(folder: Path, config: Path) -> dict[Path, str]:
@@ -182,29 +150,10 @@ def _notebook(cells: Iterator[Any] | Sequence[Any]) -> str:
     return str(nbformat.writes(book)) + "\n"
 
 
-def _packed(files: Mapping[str, str]) -> str:
-    """Code that makes KIT of a text that is short, and not to be read."""
-    data = lzma.compress(json.dumps(files).encode(), preset=9)
-    text = "\n".join(textwrap.wrap(base64.b64encode(data).decode(), _WIDTH))
-    return (
-        "import base64, json, lzma\n\n"
-        f'KIT = json.loads(lzma.decompress(base64.b64decode("""\n{text}\n""")))'
-    )
-
-
-def _texts(files: Mapping[str, str]) -> list[str]:
-    """Code that fills KIT with the files as they are, a piece for each."""
-    return [f'{_READABLE}{name}"] = {_quoted(text)}' for name, text in files.items()]
-
-
-def _quoted(text: str) -> str:
-    return repr(text) if "'''" in text or not text.endswith("\n") else f"r'''{text}'''"
-
-
 def _is_readable(notebook: Path) -> bool:
-    """Whether the notebook, if there is one, holds the kit as plain text."""
+    """True for a notebook that is there and holds the kit as plain text."""
     text = notebook.read_text(encoding="utf-8") if notebook.is_file() else ""
-    return json.dumps(_READABLE)[1:-1] in text
+    return json.dumps(READABLE)[1:-1] in text
 
 
 def _digest(text: str) -> str:

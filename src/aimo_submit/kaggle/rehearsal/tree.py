@@ -39,7 +39,7 @@ Question = tuple[str, str | None]  # id and problem; None: an empty cell
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """Where everything lies."""
+    """The paths of all that a rehearsal lays out."""
 
     root: Path
     edition: str

