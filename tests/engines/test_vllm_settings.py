@@ -14,7 +14,7 @@ import pytest
 
 from aimo_submit.engines import Engine, Sampling, preload
 from aimo_submit.engines.scripted import ScriptedEngine
-from aimo_submit.engines.vllm.selftest import flaw, sound
+from aimo_submit.engines.vllm.selftest import start_tested, why_broken
 from aimo_submit.engines.vllm.settings import Settings, devices, ladder, seeing, suited
 from aimo_submit.errors import UserError
 from aimo_submit.machines.detect import Gpu, Machine
@@ -97,7 +97,7 @@ class Numb(ScriptedEngine):
     [(math.nan, "not numbers"), (-math.inf, "not numbers"), (-8.0, "-8.0"), (-0.7, None)],
 )
 def test_an_engine_that_computes_nonsense_is_found_out(logprob: float, told: str | None) -> None:
-    found = asyncio.run(flaw(Numb(logprob)))
+    found = asyncio.run(why_broken(Numb(logprob)))
     assert found is None if told is None else told in (found or "")
 
 
@@ -113,8 +113,8 @@ def test_the_next_way_is_taken_where_one_fails_the_test_and_remembered(
         return Numb(math.nan if way.title == "T4" else -0.5)
 
     ways = deque(ladder(T4X2))
-    asyncio.run(sound(start, ways))
-    asyncio.run(sound(start, ways))  # after the engine has died
+    asyncio.run(start_tested(start, ways))
+    asyncio.run(start_tested(start, ways))  # after the engine has died
     assert tried == ["T4", "other kernels", *["other kernels and float32"] * 2]
     assert [record.message.partition(";")[0] for record in caplog.records] == [
         "vLLM's self-test: its logits are not numbers",
@@ -130,9 +130,9 @@ def test_a_model_that_no_way_computes_is_refused_and_an_error_of_the_first_way_i
         raise UserError("no such option")
 
     with pytest.raises(UserError, match="not numbers.*try another dtype or quantisation"):
-        asyncio.run(sound(numb, deque(ladder(T4X2))))
+        asyncio.run(start_tested(numb, deque(ladder(T4X2))))
     with pytest.raises(UserError, match="no such option"):
-        asyncio.run(sound(failing, deque(ladder(T4X2))))
+        asyncio.run(start_tested(failing, deque(ladder(T4X2))))
 
 
 def test_preloading_reads_every_byte_of_the_weights_and_nothing_else(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from aimo_submit.engines import InFlight, Sampling, Starter, room
 from aimo_submit.engines.tokenizer import Tokens
-from aimo_submit.engines.vllm.selftest import sound
+from aimo_submit.engines.vllm.selftest import start_tested
 from aimo_submit.engines.vllm.settings import Settings, devices, ladder, seeing
 from aimo_submit.errors import EngineDied, UserError
 from aimo_submit.machines.detect import detect
@@ -50,7 +50,7 @@ def starters(path: Path, options: Mapping[str, Any]) -> list[Starter]:
         raise UserError(f"replicas = {replicas!r}: must be a whole number from 1")
     ways = deque(ladder(machine))
     seen = [devices(replica, replicas, each, machine) for replica in range(replicas)]
-    return [partial(sound, partial(_start, path, options, gpus), ways) for gpus in seen]
+    return [partial(start_tested, partial(_start, path, options, gpus), ways) for gpus in seen]
 
 
 async def _start(

@@ -1,4 +1,4 @@
-"""The self-test of an engine that has just started: does it compute at all?
+"""The self-test of an engine that has just started, and a safer start where it fails.
 
 Kernels that overflow in float16 leave logits that are not numbers: the engine runs on and writes
 the first token of the vocabulary for ever.
@@ -26,8 +26,8 @@ _SAMPLED = tuple(Sampling(1.0, 1.0, 32, (), seed) for seed in range(4))
 _RANDOM = -5.0  # nats: the likeliest token of a working model is far likelier than 1 in 150
 
 
-async def flaw(engine: Engine) -> str | None:
-    """What is wrong with how the engine goes on from a plain prompt; None: nothing."""
+async def why_broken(engine: Engine) -> str | None:
+    """Completes a plain prompt; returns why the output looks broken, or None."""
     prompt = engine.encode(PROMPT, prompt=True)
     ways = (engine.complete(prompt, sampling) for sampling in (_GREEDY, *_SAMPLED))
     greedy, *sampled = await asyncio.gather(*ways)
@@ -38,10 +38,10 @@ async def flaw(engine: Engine) -> str | None:
     return None
 
 
-async def sound(
+async def start_tested(
     start: Callable[[Settings], Coroutine[Any, Any, Engine]], ways: deque[Settings]
 ) -> Engine:
-    """An engine that has passed the test. A way to start that fails it is not tried again."""
+    """Starts an engine that passes the test, in the first way that does; others are not tried again."""
     first = ""  # what was wrong with the first way
     while True:
         way = ways[0]
@@ -64,11 +64,11 @@ async def sound(
 async def _tried(
     start: Callable[[Settings], Coroutine[Any, Any, Engine]], way: Settings
 ) -> tuple[Engine | None, str]:
-    """The engine started that way, and what is wrong with it."""
+    """Starts the engine that way; returns it with what is wrong."""
     try:
         engine = await start(way)
     except Exception as error:  # a fallback need not suit this model
         if not way.fallback:
             raise
         return None, f"{type(error).__name__}: {error}"
-    return engine, await flaw(engine) or ""
+    return engine, await why_broken(engine) or ""
