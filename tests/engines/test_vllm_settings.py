@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from aimo_submit.engines import Engine, Sampling, preload
+from aimo_submit.engines import Engine, Sampling
+from aimo_submit.engines.preload import preload
 from aimo_submit.engines.scripted import ScriptedEngine
 from aimo_submit.engines.vllm.selftest import start_tested, why_broken
 from aimo_submit.engines.vllm.settings import Settings, devices, ladder, seeing, suited
@@ -138,11 +139,11 @@ def test_a_model_that_no_way_computes_is_refused_and_an_error_of_the_first_way_i
 def test_preloading_reads_every_byte_of_the_weights_and_nothing_else(tmp_path: Path) -> None:
     for name, size in (("a.safetensors", 40_000_000), ("b.bin", 5), ("note.txt", 99)):
         (tmp_path / name).write_bytes(b"x" * size)
-    assert preload.preload(tmp_path) == 40_000_005
-    assert preload.preload(tmp_path / "nowhere") == 0
+    assert preload(tmp_path) == 40_000_005
+    assert preload(tmp_path / "nowhere") == 0
 
 
 def test_weights_beyond_the_memory_are_not_preloaded(tmp_path: Path) -> None:
     with (tmp_path / "a.safetensors").open("wb") as file:
         file.truncate(1 << 42)  # a hole: no disk is used
-    assert preload.preload(tmp_path) == 0
+    assert preload(tmp_path) == 0

@@ -7,12 +7,14 @@ several readers at once. Files that are cached already cost the copying only.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+
+from aimo_submit.sandbox.linux.usage import free_memory
 
 log = logging.getLogger(__name__)
 
@@ -23,24 +25,18 @@ _BUFFER = 1 << 20
 _WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt")
 
 
-def begin(folder: Path, threads: int = THREADS) -> threading.Thread:
-    """The thread in which the folder's weights are being read."""
-    thread = threading.Thread(target=preload, args=(folder, threads), name="preload", daemon=True)
-    thread.start()
-    return thread
-
-
-def preload(folder: Path, threads: int = THREADS) -> int:
-    """Reads the folder's weights; the bytes read, 0 where they would not fit the memory."""
+def preload(folder: Path) -> int:
+    """Reads the folder's weights; returns the bytes read, 0 where they would not fit the memory."""
     files = sorted(file for file in folder.glob("*") if file.suffix in _WEIGHTS)
     size = sum(file.stat().st_size for file in files)
-    if size > SHARE * _available():
+    if size > SHARE * (free_memory() or math.inf):  # inf: the kernel does not say
         log.info("%.1f GB of weights are not preloaded: they would not fit", size / 1e9)
         return 0
-    begun, chunks, read = time.monotonic(), deque(_chunks(files)), list[int]()
+    starts = ((file, at) for file in files for at in range(0, file.stat().st_size, _CHUNK))
+    begun, chunks, read = time.monotonic(), deque(starts), list[int]()
     # Daemons, unlike an executor's threads: a run that fails at its start ends without them.
     readers = [
-        threading.Thread(target=_drain, args=(chunks, read), daemon=True) for _ in range(threads)
+        threading.Thread(target=_drain, args=(chunks, read), daemon=True) for _ in range(THREADS)
     ]
     for reader in readers:
         reader.start()
@@ -53,29 +49,14 @@ def preload(folder: Path, threads: int = THREADS) -> int:
 def _drain(chunks: deque[tuple[Path, int]], read: list[int]) -> None:
     with suppress(IndexError):  # none left
         while True:
-            read.append(_read(chunks.popleft()))
+            read.append(_read(*chunks.popleft()))
 
 
-def _chunks(files: Sequence[Path]) -> Iterator[tuple[Path, int]]:
-    for file in files:
-        for offset in range(0, file.stat().st_size, _CHUNK):
-            yield file, offset
-
-
-def _read(chunk: tuple[Path, int]) -> int:
-    """The bytes read of a chunk; a file that cannot be read is the engine's to complain about."""
-    (file, offset), buffer, done = chunk, bytearray(_BUFFER), 0
+def _read(file: Path, offset: int) -> int:
+    """Reads a chunk; a file that cannot be read is the engine's to complain about."""
+    buffer, done = bytearray(_BUFFER), 0
     with suppress(OSError), file.open("rb", buffering=0) as opened:
         opened.seek(offset)
         while done < _CHUNK and (size := opened.readinto(buffer)):
             done += size
     return done
-
-
-def _available() -> float:
-    """Bytes that can be had without swapping; unknown outside Linux, and then without limit."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(1024.0 * int(line.split()[1]) for line in lines if "MemAvailable" in line)
-    except (OSError, StopIteration, ValueError, IndexError):
-        return float("inf")

@@ -41,7 +41,7 @@ async def why_broken(engine: Engine) -> str | None:
 async def start_tested(
     start: Callable[[Settings], Coroutine[Any, Any, Engine]], ways: deque[Settings]
 ) -> Engine:
-    """Starts an engine that passes the test, in the first way that does; others are not tried again."""
+    """Starts an engine that passes the test, in the first way that does; drops the ways before."""
     first = ""  # what was wrong with the first way
     while True:
         way = ways[0]
