@@ -1,4 +1,4 @@
-"""The sandbox as the loop uses it: `ForkServer`, on one asyncio loop.
+"""The sandbox as the loop uses it: `ForkServer`, on one asyncio loop, and its sessions.
 
 Holds everywhere: a block ends at its deadline with every process it started, in whatever session;
 its memory, CPU time, files and output are limited; it starts in an empty folder without our
@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -30,14 +31,7 @@ from aimo_submit.errors import UserError
 from aimo_submit.records import Execution, Outcome, Scope
 from aimo_submit.sandbox import Session
 from aimo_submit.sandbox.client.launch import Launched
-from aimo_submit.sandbox.client.worker import (
-    LOST,
-    Block,
-    Hold,
-    LiveSession,
-    StatelessSession,
-    Worker,
-)
+from aimo_submit.sandbox.client.worker import LOST, Worker
 from aimo_submit.sandbox.leases import MOST_WORKERS
 from aimo_submit.sandbox.protocol import Limits
 from aimo_submit.timeout import timeout
@@ -47,6 +41,13 @@ log = logging.getLogger(__name__)
 
 class SandboxDied(Exception):
     """The fork server cannot be started or is closed; the message holds its last words."""
+
+
+@dataclass(slots=True)
+class Hold:
+    """The worker that somebody uses; None before the first block and once the worker is lost."""
+
+    worker: Worker | None = None
 
 
 class ForkServer:
@@ -72,7 +73,7 @@ class ForkServer:
         self._closed = False
         self._slots = asyncio.Semaphore(workers or len(os.sched_getaffinity(0)))
         self._idle: list[Worker] = []
-        self._workers: set[Worker] = set()
+        self._workers: set[Worker] = set()  # more than there are slots where live sessions wait
         self._settling: set[asyncio.Task[None]] = set()
         self._numbers = set(range(MOST_WORKERS))
 
@@ -91,19 +92,23 @@ class ForkServer:
     @property
     def pid(self) -> int:
         """The process id of the fork server, which is started if need be."""
-        return self._launched().pid
+        return self.start().pid
 
     @property
     def wardens(self) -> set[int]:
         """The process ids of those that watch over the blocks."""
         return {worker.warden for worker in self._workers}
 
-    def start(self) -> None:
-        """Starts the imports in the background; without it the first block does."""
-        self._launched()
+    def start(self) -> Launched:
+        """Starts the fork server if none runs; its imports go on in the background."""
+        if self._closed:
+            raise SandboxDied("it is closed")
+        if not self._servers or not self._servers[-1].alive:
+            self._servers.append(Launched(self.limits, self._without))
+        return self._servers[-1]
 
     async def layers(self) -> list[list[str]]:
-        """The layers of isolation: name, "on" or "off", what it does or why it is off.
+        """Returns the layers of isolation: name, "on" or "off", what it does or why it is off.
 
         Raises `SandboxDied` if nothing runs.
         """
@@ -112,23 +117,31 @@ class ForkServer:
         return worker.layers
 
     def session(self, scope: Scope) -> Session:
-        """A session for one sample; until its first block it costs nothing."""
+        """Makes a session for one sample; until its first block it costs nothing."""
         return LiveSession(self) if scope is Scope.LIVE else StatelessSession(self, scope)
 
     async def run(self, code: str, timeout_s: float, earlier: Sequence[str] = ()) -> Execution:
-        """What the code did after the earlier blocks, whose output is not shown.
+        """Runs the code after the earlier blocks, whose output is not shown.
 
         Never raises for what the code does; cancelling kills the code.
         """
         hold = Hold()
         try:
-            return await self.run_in(hold, lambda s: s.run(code, timeout_s, earlier=earlier))
+            return await self.run_on(hold, code, timeout_s, earlier)
         finally:
             if hold.worker:
                 self._idle.append(hold.worker)
 
-    async def run_in(self, hold: Hold, block: Block) -> Execution:
-        """What the block did on the worker that is held from now on."""
+    async def run_on(
+        self,
+        hold: Hold,
+        code: str,
+        timeout_s: float,
+        earlier: Sequence[str] = (),
+        *,
+        live: bool = False,
+    ) -> Execution:
+        """Runs the code on the worker that is held from now on."""
         try:
             async with timeout(self.limits.queue_s):
                 await self._slots.acquire()
@@ -137,7 +150,7 @@ class ForkServer:
         started = time.monotonic()
         try:
             hold.worker = hold.worker or await self._take()
-            return await block(hold.worker)
+            return await hold.worker.run(code, timeout_s, earlier, live=live)
         except SandboxDied as error:
             log.error("the sandbox does not run: %s", error)
             return _killed("the sandbox does not run")
@@ -170,7 +183,7 @@ class ForkServer:
             await self._servers.pop().stop()
 
     async def _take(self) -> Worker:
-        server = self._launched()
+        server = self.start()
         while self._idle:
             worker = self._idle.pop()
             if worker.server is server:
@@ -198,13 +211,6 @@ class ForkServer:
             log.info("layers of the sandbox: %s", worker.layers)
         self._workers.add(worker)
         return worker
-
-    def _launched(self) -> Launched:
-        if self._closed:
-            raise SandboxDied("it is closed")
-        if not self._servers or not self._servers[-1].alive:
-            self._servers.append(Launched(self.limits, self._without))
-        return self._servers[-1]
 
     def _drop(self, hold: Hold) -> None:
         """Lets go of a worker that no longer answers."""
@@ -238,3 +244,33 @@ class ForkServer:
 def _killed(why: str, started: float | None = None) -> Execution:
     seconds = 0.0 if started is None else time.monotonic() - started
     return Execution(Outcome.KILLED, f"Killed: {why}\n", seconds)
+
+
+class StatelessSession:
+    """Each block in a process of its own; with `REPLAY` after what earlier blocks define."""
+
+    def __init__(self, server: ForkServer, scope: Scope) -> None:
+        self._server, self._keeps = server, scope is Scope.REPLAY
+        self._earlier: list[str] = []
+
+    async def run(self, code: str, timeout_s: float) -> Execution:
+        execution = await self._server.run(code, timeout_s, self._earlier)
+        if self._keeps and execution.outcome in (Outcome.OK, Outcome.ERROR):
+            self._earlier.append(code)  # a block that was killed would be killed again
+        return execution
+
+    async def aclose(self) -> None:
+        self._earlier.clear()
+
+
+class LiveSession:
+    """All blocks in one interpreter. It outlives a block that is killed, without what that did."""
+
+    def __init__(self, server: ForkServer) -> None:
+        self._server, self._hold = server, Hold()
+
+    async def run(self, code: str, timeout_s: float) -> Execution:
+        return await self._server.run_on(self._hold, code, timeout_s, live=True)
+
+    async def aclose(self) -> None:
+        self._server.release(self._hold)

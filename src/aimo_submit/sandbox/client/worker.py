@@ -1,16 +1,15 @@
-"""One worker as the kit sees it: the connection to its warden. And the sessions that hold one."""
+"""One worker as the kit sees it: the connection to its warden."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from aimo_submit.records import Execution, Outcome, Scope
+from aimo_submit.records import Execution, Outcome
 from aimo_submit.sandbox import protocol
 from aimo_submit.sandbox.client.launch import Launched
 from aimo_submit.timeout import timeout
@@ -39,7 +38,7 @@ class Worker:
 
     @classmethod
     async def open(cls, server: Launched, number: int) -> Worker:
-        """A worker whose warden is ready."""
+        """Asks the fork server for a warden and waits until it is ready."""
         ours, theirs = socket.socketpair()
         with theirs:
             server.fork_warden(number, theirs)
@@ -52,9 +51,9 @@ class Worker:
         return worker
 
     async def run(
-        self, code: str, timeout_s: float, *, earlier: Sequence[str] = (), live: bool = False
+        self, code: str, timeout_s: float, earlier: Sequence[str], *, live: bool
     ) -> Execution:
-        """What the block did."""
+        """Runs a block after the earlier ones, or in the interpreter that stays."""
         block = {"code": code, "timeout_s": timeout_s, "earlier": list(earlier), "live": live}
         async with self._talking:
             self._writer.write(protocol.pack(block))
@@ -62,22 +61,22 @@ class Worker:
         return Execution(Outcome(reply["outcome"]), reply["output"], reply["seconds"])
 
     async def reset(self) -> None:
-        """Ends the live interpreter of the worker, if there is one."""
+        """Ends the live interpreter, if there is one."""
         async with self._talking:
             self._writer.write(protocol.pack({"reset": True}))
             await self._receive(GRACE_S)
 
     def cancel(self) -> None:
-        """Has the running block killed; `settle` then waits for the worker to be free."""
+        """Has the running block killed; `settle` then waits for that."""
         self._writer.write(protocol.CANCEL)
 
     async def settle(self) -> None:
-        """Returns when the cancelled block is gone."""
+        """Waits until the cancelled block is gone."""
         async with self._talking:
             await self._receive(GRACE_S)
 
     async def finish(self) -> None:
-        """Ends the warden with its block; returns when it is gone."""
+        """Ends the warden with its block and waits until it is gone."""
         with suppress(*LOST):
             self._writer.write_eof()
             async with timeout(GRACE_S), self._talking:
@@ -96,62 +95,3 @@ class Worker:
             body = await self._reader.readexactly(self._size)
             self._size = None
         return dict(json.loads(body))
-
-
-Block = Callable[[Worker], Coroutine[Any, Any, Execution]]
-
-
-@dataclass(slots=True)
-class Hold:
-    """Somebody's hold on a worker; None before the first block, and once the worker is lost."""
-
-    worker: Worker | None = None
-
-
-class Executor(Protocol):
-    """What sessions need of the sandbox."""
-
-    async def run(self, code: str, timeout_s: float, earlier: Sequence[str] = ()) -> Execution:
-        """What the code did after the earlier blocks."""
-        ...
-
-    async def run_in(self, hold: Hold, block: Block) -> Execution:
-        """What the block did on the worker that is held from now on."""
-        ...
-
-    def release(self, hold: Hold) -> None:
-        """Gives the worker back, as new."""
-        ...
-
-
-class StatelessSession:
-    """Each block in a process of its own; with `REPLAY` after what earlier blocks define."""
-
-    def __init__(self, executor: Executor, scope: Scope) -> None:
-        self._executor, self._keeps = executor, scope is Scope.REPLAY
-        self._earlier: list[str] = []
-
-    async def run(self, code: str, timeout_s: float) -> Execution:
-        execution = await self._executor.run(code, timeout_s, self._earlier)
-        if self._keeps and execution.outcome in (Outcome.OK, Outcome.ERROR):
-            self._earlier.append(code)  # a block that was killed would be killed again
-        return execution
-
-    async def aclose(self) -> None:
-        self._earlier.clear()
-
-
-class LiveSession:
-    """All blocks in one interpreter. It outlives a block that is killed, without what that did."""
-
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
-        self._hold = Hold()
-
-    async def run(self, code: str, timeout_s: float) -> Execution:
-        return await self._executor.run_in(
-            self._hold, lambda worker: worker.run(code, timeout_s, live=True)
-        )
-
-    async def aclose(self) -> None:
-        self._executor.release(self._hold)
