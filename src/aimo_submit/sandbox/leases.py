@@ -13,7 +13,6 @@ import pwd
 import signal
 import socket
 import tempfile
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -61,15 +60,20 @@ def collect_folders() -> None:
 
 
 def collect_processes(first_uid: int) -> None:
-    """Ends what runs under user ids that have just been leased."""
-    for pid, uid in _owners():
-        if first_uid <= uid < first_uid + MOST_WORKERS:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    """Ends all that runs under uids that have just been leased.
+
+    /proc/PID/status, since the owner of /proc/PID is root for a process that has changed its user.
+    """
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with suppress(OSError, StopIteration):  # it is gone
+            lines = status.read_text().splitlines()
+            uid = int(next(line for line in lines if line.startswith("Uid:")).split()[1])
+            if first_uid <= uid < first_uid + MOST_WORKERS:
+                os.kill(int(status.parent.name), signal.SIGKILL)
 
 
 def _lock(folder: Path) -> int:
-    """A descriptor that holds the folder; OSError where another does."""
+    """Locks the folder; returns the descriptor, or raises OSError if another holds it."""
     lease = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -77,13 +81,3 @@ def _lock(folder: Path) -> int:
         os.close(lease)
         raise
     return lease
-
-
-def _owners() -> Iterator[tuple[int, int]]:
-    """Process and user ids. The owner of /proc/PID is root for one that has changed its user."""
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError, StopIteration):
-            if entry.name.isdigit():
-                lines = (entry / "status").read_text().splitlines()
-                uids = next(line for line in lines if line.startswith("Uid:"))
-                yield int(entry.name), int(uids.split()[1])

@@ -1,4 +1,4 @@
-"""Length-prefixed JSON between the kit and the sandbox's processes.
+"""Length-prefixed JSON between the kit and the sandbox's processes, and the limits of a block.
 
 Nothing that a block writes is ever parsed: its output travels as one string of a message.
 """
@@ -14,39 +14,11 @@ from typing import Any
 
 from aimo_submit.errors import UserError
 
+MIB = 2**20
 LENGTH = struct.Struct(">I")
 WORKER = struct.Struct(">I")  # to the fork server: with a descriptor, a warden to fork; else to end
 STATUS = struct.Struct(">i")  # from a live interpreter: how a block ended
 CANCEL = LENGTH.pack(0)  # an empty frame
-
-
-MIB = 2**20
-
-
-def pack(message: dict[str, Any]) -> bytes:
-    """The message as one frame."""
-    body = json.dumps(message).encode()
-    return LENGTH.pack(len(body)) + body
-
-
-def receive(sock: socket.socket) -> dict[str, Any] | None:
-    """The next message; empty for CANCEL, None where the other side has closed."""
-    head = _exactly(sock, LENGTH.size)
-    if head is None:
-        return None
-    size = LENGTH.unpack(head)[0]
-    body = _exactly(sock, size) if size else b"{}"
-    return None if body is None else dict(json.loads(body))
-
-
-def _exactly(sock: socket.socket, size: int) -> bytes | None:
-    data = bytearray()
-    while len(data) < size:
-        piece = sock.recv(size - len(data))
-        if not piece:
-            return None
-        data += piece
-    return bytes(data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +38,29 @@ class Limits:
         for name, value in dataclasses.asdict(self).items():
             if value <= 0:
                 raise UserError(f"Limits.{name} is {value}: give a positive number")
+
+
+def pack(message: dict[str, Any]) -> bytes:
+    """Packs the message into one frame."""
+    body = json.dumps(message).encode()
+    return LENGTH.pack(len(body)) + body
+
+
+def receive(sock: socket.socket) -> dict[str, Any] | None:
+    """Waits for the next message; {} is CANCEL, None means that the other side has closed."""
+    head = _exactly(sock, LENGTH.size)
+    if head is None:
+        return None
+    size = LENGTH.unpack(head)[0]
+    body = _exactly(sock, size) if size else b"{}"
+    return None if body is None else dict(json.loads(body))
+
+
+def _exactly(sock: socket.socket, size: int) -> bytes | None:
+    data = bytearray()
+    while len(data) < size:
+        piece = sock.recv(size - len(data))
+        if not piece:
+            return None
+        data += piece
+    return bytes(data)

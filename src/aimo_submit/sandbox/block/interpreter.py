@@ -1,4 +1,8 @@
-"""What running a block means: parse, run, show the last expression, show the error."""
+"""Runs a block of source: repairs, compiles and executes it, shows its last value or its error.
+
+Source is repaired only if it does not compile. An error is shown with the block's own frames; those
+of libraries say nothing to a model.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +20,22 @@ import types
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 CUSTOMARY = {"math": "math", "np": "numpy", "sp": "sympy", "numpy": "numpy", "sympy": "sympy"}
+BLOCK = "<block"  # how the names of all blocks begin
 BIG_SOURCE = 500_000  # characters; a tree of more takes seconds: no echo, no repair
-
 
 FENCED = re.compile(r"```[ \t]*\w*[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
 STRAY_FENCE = re.compile(r"^[ \t]*```.*$", re.MULTILINE)
 PROMPT = re.compile(r"^[ \t]*>>> ", re.MULTILINE)
 SHELL = re.compile(r"^([ \t]*)([%!]\S.*)$", re.MULTILINE)
 LOOK_ALIKES = str.maketrans("−–×÷‘’“”\u00a0（），", "--*/''\"\" (),", "\ufeff\u200b")
+
 FRAMES = 10  # shown at most, the outermost and the innermost; a recursion has a thousand
 CHAIN = 3  # exceptions shown at most
 MESSAGE = 4000  # characters of the error itself
 CAUSE = "The above exception was the direct cause of the following exception:"
 CONTEXT = "During handling of the above exception, another exception occurred:"
-BLOCK = "<block"  # how the names of all blocks begin
 Summary = traceback.TracebackException
 
 
@@ -41,22 +44,26 @@ class Interpreter:
 
     def __init__(self) -> None:
         main = types.ModuleType("__main__")
-        main.__dict__.update(_names(), __file__=name_of(1), __builtins__=builtins)
+        known = {name: sys.modules[m] for name, m in CUSTOMARY.items() if m in sys.modules}
+        main.__dict__.update(known, __file__=_name_of(1), __builtins__=builtins)
         sys.modules["__main__"] = main
-        sys.argv = [name_of(1)]
+        sys.argv = [_name_of(1)]
         sys.path.insert(0, "")
         self._globals = main.__dict__
         self._blocks = 0
 
     def run(self, code: str) -> int:
-        """The exit code of the block."""
+        """Runs a block; returns its exit code."""
         self._blocks += 1
         try:
-            self._exec(code, name_of(self._blocks))
+            self._exec(code, _name_of(self._blocks))
         except SystemExit as stop:
-            return _exit_code(stop)
+            if stop.code is None or stop.code == 0:
+                return 0
+            _show(f"{stop.code}\n" if isinstance(stop.code, str) else f"SystemExit: {stop.code}\n")
+            return 1
         except BaseException as error:  # the border of one block: what it raised is its output
-            _show("".join(describe(error)))
+            _show("".join(_chain(Summary.from_exception(error, compact=True), CHAIN)))
             return 1
         return 0
 
@@ -86,39 +93,14 @@ def flush() -> None:
 
 
 def run_exit_handlers() -> None:
-    """What the interpreter does at its end: waits for threads, runs `atexit`."""
+    """Ends as the interpreter would: waits for threads, runs `atexit`."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
 
 
-def _names() -> dict[str, Any]:
-    return {name: sys.modules[m] for name, m in CUSTOMARY.items() if m in sys.modules}
-
-
-def _parse(code: str, name: str) -> ast.Module | str:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # "\d" in a string is no news to a model
-        try:
-            return _remember(code, name)
-        except (SyntaxError, ValueError) as error:
-            first = error
-        try:
-            return _remember(repair(code), name)
-        except (SyntaxError, ValueError):
-            raise first from None
-
-
-def _remember(source: str, name: str) -> ast.Module | str:
-    tree = source if len(source) > BIG_SOURCE else ast.parse(source, name)
-    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    return tree
-
-
-def _exit_code(stop: SystemExit) -> int:
-    if stop.code is None or stop.code == 0:
-        return 0
-    _show(f"{stop.code}\n" if isinstance(stop.code, str) else f"SystemExit: {stop.code}\n")
-    return 1
+def _name_of(number: int) -> str:
+    """The file name that tracebacks give to the interpreter's first, second ... block."""
+    return f"{BLOCK}>" if number == 1 else f"{BLOCK} {number}>"
 
 
 def _show(text: str) -> None:
@@ -144,33 +126,40 @@ def _silence() -> Iterator[None]:
         os.close(shown)
 
 
-def repair(source: str) -> str:
-    """The source without fences, prompts, shell lines, outer indentation and odd characters."""
+def _parse(code: str, name: str) -> ast.Module | str:
+    """Parses the code, repaired if need be; raises the error of the code as it was written."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "\d" in a string is no news to a model
+        try:
+            return _remember(code, name)
+        except (SyntaxError, ValueError) as error:
+            first = error
+        try:
+            return _remember(_repair(code), name)
+        except (SyntaxError, ValueError):
+            raise first from None
+
+
+def _remember(source: str, name: str) -> ast.Module | str:
+    tree = source if len(source) > BIG_SOURCE else ast.parse(source, name)
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    return tree
+
+
+def _repair(source: str) -> str:
+    """Takes fences, prompts, shell lines, outer indentation and odd characters out."""
     if fenced := FENCED.search(source):
         source = fenced[1]
     source = STRAY_FENCE.sub("", source)
     if PROMPT.search(source):
-        source = _typed(source)
+        lines = (line.lstrip() for line in source.splitlines())
+        source = "\n".join(line[4:] for line in lines if line.startswith((">>> ", "... ")))
     source = SHELL.sub(r"\1pass  # \2", source)
     return textwrap.dedent(source).translate(LOOK_ALIKES)
 
 
-def _typed(session: str) -> str:
-    lines = (line.lstrip() for line in session.splitlines())
-    return "\n".join(line[4:] for line in lines if line.startswith((">>> ", "... ")))
-
-
-def name_of(number: int) -> str:
-    """The file name that tracebacks give to the interpreter's first, second ... block."""
-    return f"{BLOCK}>" if number == 1 else f"{BLOCK} {number}>"
-
-
-def describe(error: BaseException) -> Iterator[str]:
-    """The text of the exception and of those that led to it, in pieces."""
-    return _chain(Summary.from_exception(error, compact=True), CHAIN)
-
-
 def _chain(summary: Summary, left: int) -> Iterator[str]:
+    """Yields the text of the exception and of those that led to it, in pieces."""
     earlier = _earlier(summary)
     while earlier and not _own(earlier):  # a library's affair with itself
         earlier = _earlier(earlier)
@@ -178,7 +167,9 @@ def _chain(summary: Summary, left: int) -> Iterator[str]:
         yield from _chain(earlier, left - 1)
         yield f"\n{CAUSE if summary.__cause__ else CONTEXT}\n\n"
     yield from _frames(_own(summary))
-    yield _shortened("".join(summary.format_exception_only()))
+    text = "".join(summary.format_exception_only())
+    short = len(text) <= MESSAGE
+    yield text if short else f"{text[: MESSAGE // 2]} ... {text[-MESSAGE // 2 :]}"
 
 
 def _earlier(summary: Summary) -> Summary | None:
@@ -202,9 +193,3 @@ def _frames(own: list[traceback.FrameSummary]) -> Iterator[str]:
 def _frame(frame: traceback.FrameSummary) -> str:
     where = f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}\n'
     return f"{where}    {frame.line}\n" if frame.line else where
-
-
-def _shortened(text: str) -> str:
-    if len(text) <= MESSAGE:
-        return text
-    return f"{text[: MESSAGE // 2]} ... {text[-MESSAGE // 2 :]}"

@@ -1,4 +1,4 @@
-"""Removing what a block left in its folder."""
+"""Removes whatever a block left in its folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def remove_tree(top: Path) -> None:
 
 
 def empty_folder(top: Path, seconds: float) -> bool:
-    """Whether the folder, of any depth, could be emptied in that time. Follows no link.
+    """Empties the folder, of any depth; False if the time is over before. Follows no link.
 
     It walks with one descriptor: neither recursion, nor path length, nor open files can run out.
     Nobody may change the folder meanwhile.
@@ -53,7 +53,7 @@ def _move(here: int, name: str) -> int:
 
 
 def _unlink_files(folder: int) -> list[str]:
-    """Unlinks all but the folders, which are returned."""
+    """Unlinks all but the folders, and returns those."""
     with os.scandir(folder) as entries:
         found = list(entries)
     for entry in found:

@@ -38,7 +38,7 @@ PACKAGES = ("lib*/python*/site-packages", "lib*/python*/dist-packages")
 
 
 def version() -> int:
-    """The kernel's Landlock ABI; 0 where there is none."""
+    """Returns the kernel's Landlock ABI; 0 where there is none."""
     try:
         return libc.syscall(CREATE_RULESET, None, 0, 1)
     except OSError:
@@ -48,12 +48,14 @@ def version() -> int:
 def ruleset(
     readable: Iterable[Path], listable: Iterable[Path], writable: Iterable[Path], version: int
 ) -> int:
-    """A descriptor of the rules; what does not exist is left out.
+    """Makes the rules and returns their descriptor; a path that does not exist is left out.
 
     All three hold for what lies below as well. Rules stick to the files that the paths lead to
     now, so a folder that is mounted upon must be so before.
     """
-    handled = _handled(version)
+    handled = REFER - 1
+    for since, access in ((2, REFER), (3, TRUNCATE), (5, IOCTL_DEV)):
+        handled |= access if version >= since else 0
     described = struct.pack("=QQQ", handled, TCP, SCOPES)
     size = 24 if version >= SCOPE_ABI else 16 if version >= TCP_ABI else 8
     rules = libc.syscall(CREATE_RULESET, described, size, 0)
@@ -70,7 +72,7 @@ def restrict(descriptor: int) -> None:
 
 
 def interpreter_paths() -> tuple[list[Path], list[Path]]:
-    """What this interpreter and its libraries need: readable and listable.
+    """Returns the paths that this interpreter and its libraries need: readable, and listable.
 
     Never the kit, wherever it is installed: it holds answers. A folder on the way to it is only
     listable, and each of its entries readable in its place. Folders of `sys.path` into which
@@ -80,7 +82,8 @@ def interpreter_paths() -> tuple[list[Path], list[Path]]:
     leading = {parent for path in hidden for parent in path.parents}
     readable: list[Path] = []
     listable: list[Path] = []
-    todo = {path.resolve(): None for path in (*_fixed(), *library_folders())}
+    own = (Path(prefix, name) for prefix in (sys.prefix, sys.base_prefix) for name in OF_A_PREFIX)
+    todo = {path.resolve(): None for path in (*map(Path, SYSTEM), *own, *library_folders())}
     while todo:
         path, _ = todo.popitem()
         if path in leading:
@@ -98,13 +101,6 @@ def library_folders() -> list[Path]:
     return [path for path in found if path.exists() and (path not in leading or _installed(path))]
 
 
-def _handled(version: int) -> int:
-    handled = REFER - 1
-    for since, access in ((2, REFER), (3, TRUNCATE), (5, IOCTL_DEV)):
-        handled |= access if version >= since else 0
-    return handled
-
-
 def _allow(rules: int, path: Path, access: int) -> None:
     try:
         target = os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -117,12 +113,6 @@ def _allow(rules: int, path: Path, access: int) -> None:
             libc.syscall(ADD_RULE, rules, 1, struct.pack("=Qi", access, target), 0)
     finally:
         os.close(target)
-
-
-def _fixed() -> Iterator[Path]:
-    yield from map(Path, SYSTEM)
-    for prefix in (sys.prefix, sys.base_prefix):
-        yield from (Path(prefix, name) for name in OF_A_PREFIX)
 
 
 def _copies_of_the_kit() -> Iterator[Path]:
@@ -139,7 +129,7 @@ def _installed(folder: Path) -> bool:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What lies in the folder; a link is left out, as it would be below a readable folder."""
+    """Lists the folder; a link is left out, as it would be below a readable folder."""
     with suppress(OSError), os.scandir(folder) as entries:
         return [Path(entry.path) for entry in entries if not entry.is_symlink()]
     return []

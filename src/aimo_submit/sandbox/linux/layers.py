@@ -1,6 +1,6 @@
-"""Which of the kernel's layers of isolation hold here: each is tried by its effect.
+"""Finds out which of the kernel's layers of isolation hold here: each is tried by its effect.
 
-What a layer is for: the uid keeps workers apart from the kit and from each other, the namespaces
+The uid keeps workers apart from the kit and from each other, the namespaces
 close the network and end every process with its warden, Landlock bounds the files, seccomp the
 system calls. Any of them may be missing; the others then carry its load as far as they can.
 """
@@ -21,12 +21,13 @@ from aimo_submit.sandbox.linux import landlock, namespaces, privileges, seccomp
 NAMES = ("uid", "namespaces", "landlock", "seccomp")
 OLDER = "landlock>"  # "landlock>3": as if the kernel's ABI were 3
 LEFT_OUT = "left out on request"
+NO_LANDLOCK = "this kernel has none, or it is not enabled"
 CLOSED = "the interpreter lies in a folder closed to others; install Python and the kit elsewhere"
 
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """What is on. Worker k runs as uid `first_uid + k`, or as the kit's own user where None."""
+    """The layers that are on. Worker k runs as uid `first_uid + k`; as the kit's own if None."""
 
     first_uid: int | None
     reads_all: bool  # the workers' users need CAP_DAC_READ_SEARCH to read the interpreter
@@ -38,23 +39,24 @@ class Layers:
 
     @property
     def guard_signals(self) -> bool:
-        """Whether seccomp alone keeps a block from signalling the kit."""
+        """True if nothing but seccomp keeps a block from signalling the kit."""
         scoped = self.landlock >= landlock.SCOPE_ABI
         return self.first_uid is None and not self.namespaces and not scoped
 
     @property
     def guard_attributes(self) -> bool:
-        """Whether seccomp alone keeps a block from changing the attributes of the kit's files."""
+        """True if nothing but seccomp keeps a block from changing the attributes of our files."""
         return self.first_uid is None
 
 
 def detect(first_uid: int, without: Collection[str] = ()) -> Layers:
-    """The layers that work here; `without` names some to leave out, for tests and benchmarks."""
+    """Tries each layer here; `without` names some to leave out, for tests and benchmarks."""
     newest = _newest(without)
     reasons = dict.fromkeys(set(NAMES).intersection(without), LEFT_OUT)
     abi = min(landlock.version(), newest)
-    if "landlock" not in reasons and (reason := _landlock_fails(abi)):
-        reasons["landlock"] = reason
+    if "landlock" not in reasons:
+        reason = _tried(lambda: _confine_files(abi)) if abi else NO_LANDLOCK
+        reasons |= {"landlock": reason} if reason else {}
     abi = 0 if "landlock" in reasons else abi
     reads_all = False
     if "uid" not in reasons:
@@ -63,8 +65,9 @@ def detect(first_uid: int, without: Collection[str] = ()) -> Layers:
     in_user_namespace = False
     if "namespaces" not in reasons:
         in_user_namespace = _namespaces_work(own_user, reasons)
-    if "seccomp" not in reasons and (reason := _seccomp_fails()):
-        reasons["seccomp"] = reason
+    if "seccomp" not in reasons:
+        reason = _tried(_filter_sockets) if seccomp.available() else seccomp.ONLY
+        reasons |= {"seccomp": reason} if reason else {}
     return Layers(
         first_uid=first_uid if own_user else None,
         reads_all=reads_all,
@@ -77,7 +80,7 @@ def detect(first_uid: int, without: Collection[str] = ()) -> Layers:
 
 
 def rows(layers: Layers) -> list[tuple[str, str, str]]:
-    """Layer, "on" or "off", and what it does or why it is off."""
+    """Returns for each layer its name, "on" or "off", and what it does or why it is off."""
     details = {
         "uid": f"every worker is a user of its own, from {layers.first_uid}"
         + (", that may read closed folders as far as Landlock lets it" * layers.reads_all),
@@ -104,14 +107,8 @@ def _newest(without: Collection[str]) -> int:
     return newest
 
 
-def _landlock_fails(abi: int) -> str:
-    if not abi:
-        return "this kernel has none, or it is not enabled"
-    return _tried(lambda: _confine_files(abi))
-
-
 def _uid_works(uid: int, abi: int, reasons: dict[str, str]) -> bool:
-    """Whether it takes the right to read everything; or notes the reason why it doesn't work."""
+    """True if it takes the right to read everything; notes the reason where it does not work."""
     if os.geteuid():
         reasons["uid"] = "only root can be another user"
         return False
@@ -124,7 +121,7 @@ def _uid_works(uid: int, abi: int, reasons: dict[str, str]) -> bool:
 
 
 def _namespaces_work(own_user: bool, reasons: dict[str, str]) -> bool:
-    """Whether it takes a user namespace; or notes the reason why it doesn't work."""
+    """True if it takes a user namespace; notes the reason where it does not work."""
     if not (reason := _tried(lambda: _live_apart(user=False))):
         return False
     # In a user namespace there is one user: an own uid for every worker is worth more.
@@ -134,12 +131,8 @@ def _namespaces_work(own_user: bool, reasons: dict[str, str]) -> bool:
     return False
 
 
-def _seccomp_fails() -> str:
-    return _tried(_filter_sockets) if seccomp.available() else seccomp.ONLY
-
-
 def _tried(effect: Callable[[], None]) -> str:
-    """Why the effect could not be had in a child of this process; "" if it could."""
+    """Tries the effect in a child; returns why it could not be had, or ""."""
     told, tell = os.pipe()
     child = os.fork()
     if child == 0:

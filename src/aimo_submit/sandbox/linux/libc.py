@@ -25,7 +25,7 @@ Argument = int | bytes | None
 
 
 def call(function: str, *args: Argument) -> int:
-    """What the function of the C library returned."""
+    """Calls the function of the C library; returns its result."""
     result = int(getattr(library, function)(*map(_argument, args)))
     if result == -1:
         error = ctypes.get_errno()
@@ -34,12 +34,12 @@ def call(function: str, *args: Argument) -> int:
 
 
 def prctl(option: int, *args: int) -> int:
-    """What the setting is, or 0 for one that was made."""
+    """Makes a setting, or asks for one and returns it."""
     return call("prctl", option, *args, *(0,) * (4 - len(args)))
 
 
 def syscall(number: int, *args: Argument) -> int:
-    """What the system call returned."""
+    """Makes the system call; returns its result."""
     return call("syscall", number, *args)
 
 

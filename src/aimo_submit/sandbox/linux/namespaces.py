@@ -24,11 +24,13 @@ def leave_network(*, user: bool) -> None:
     With `user` inside a new user namespace, for want of CAP_SYS_ADMIN; only this user exists
     there, under its own number, so that no block sees a root and setuid bits mean nothing.
     """
-    own = (os.getuid(), os.getgid())
+    uid, gid = os.getuid(), os.getgid()
     spaces = CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWNS
     libc.unshare(spaces | CLONE_NEWUSER if user else spaces)
     if user:
-        _map_ids(*own)
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
     libc.mount("none", "/", None, MS_REC | MS_PRIVATE)
 
 
@@ -50,25 +52,14 @@ def own_mounts(home: Path, uid: int | None, disk_bytes: int) -> None:
     owner = (os.getuid(), os.getgid()) if uid is None else (uid, uid)
     _in_memory(home, owner, disk_bytes, MAX_FILES)
     _in_memory(Path("/dev/shm"), owner, SHARED_BYTES, MAX_SHARED_FILES)
-    _processes_of_ours()
-
-
-def _map_ids(uid: int, gid: int) -> None:
-    process = Path("/proc/self")
-    (process / "setgroups").write_text("deny")
-    (process / "uid_map").write_text(f"{uid} {uid} 1")
-    (process / "gid_map").write_text(f"{gid} {gid} 1")
+    flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
+    try:
+        libc.mount("proc", "/proc", "proc", flags, "hidepid=2")
+    except OSError:  # before Linux 5.8 the option is refused in a user namespace
+        libc.mount("proc", "/proc", "proc", flags)
 
 
 def _in_memory(folder: Path, owner: tuple[int, int], most_bytes: int, most_files: int) -> None:
     uid, gid = owner
     data = f"uid={uid},gid={gid},mode=700,size={most_bytes},nr_inodes={most_files}"
     libc.mount("tmpfs", str(folder), "tmpfs", MS_NOSUID | MS_NODEV, data)
-
-
-def _processes_of_ours() -> None:
-    flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
-    try:
-        libc.mount("proc", "/proc", "proc", flags, "hidepid=2")
-    except OSError:  # before Linux 5.8 the option is refused in a user namespace
-        libc.mount("proc", "/proc", "proc", flags)

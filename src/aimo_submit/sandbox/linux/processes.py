@@ -1,4 +1,4 @@
-"""Finding and ending processes, from /proc alone.
+"""Finds and ends processes, from /proc alone.
 
 Both the fork server and its wardens are subreapers: whatever a block leaves behind, in whatever
 session, comes back as a child of its warden, so "no child left" means "nothing left".
@@ -22,7 +22,7 @@ LONG_NICE = 5  # a third of it, for a block that is no longer short
 
 
 def subreaper() -> bool:
-    """Whether this process now inherits what its descendants leave behind."""
+    """Has this process inherit what its descendants leave behind; False if the kernel refuses."""
     try:
         prctl(PR_SET_CHILD_SUBREAPER, 1)
     except OSError:
@@ -48,7 +48,7 @@ def send(pid: int, number: signal.Signals, *, group: bool = False) -> None:
 
 
 def ended(child: int) -> int | None:
-    """The child's exit code, negative for a signal; None while it runs.
+    """Returns the child's exit code, negative for a signal; None while it runs.
 
     The child is not reaped: until then its id, and its group's, can mean no other process.
     """
@@ -59,7 +59,7 @@ def ended(child: int) -> int | None:
 
 
 def reap() -> tuple[set[int], bool]:
-    """The children that had ended, and whether any child is left."""
+    """Reaps the children that have ended; returns them, and whether any child is left."""
     ended: set[int] = set()
     while True:
         try:
@@ -72,7 +72,7 @@ def reap() -> tuple[set[int], bool]:
 
 
 def end_descendants(spare: Collection[int] = (), *, and_below: bool = True) -> set[int]:
-    """Kills all below this process but `spare`, and what is below that; who was reaped.
+    """Kills all below this process but `spare`, and all below those; returns who was reaped.
 
     Without `and_below` only the spared themselves are left.
     """
@@ -125,7 +125,7 @@ def kill_user(uid: int, helper: int) -> None:
 
 
 def alone(head: int, dying: int) -> bool:
-    """Whether nothing but these two is below this process, at a glance."""
+    """True if nothing but these two is below this process, at a glance."""
     return _children(os.getpid()) <= {head, dying} and not _children(head)
 
 
@@ -135,7 +135,7 @@ def step_back(pid: int) -> None:
 
 
 def count_threads(uid: int) -> int:
-    """How many threads the user has, as RLIMIT_NPROC counts them."""
+    """Counts the threads of the user, as RLIMIT_NPROC does."""
     total = 0
     for entry in Path("/proc").iterdir():
         try:
@@ -147,7 +147,7 @@ def count_threads(uid: int) -> int:
 
 
 def _kill_once(spare: frozenset[int], and_below: bool) -> bool:
-    """Whether there was anything to kill. Stops all first, so that none can fork on."""
+    """Stops all, so that none can fork on, then kills them; False if there was nothing."""
     seen: set[int] = set()
     while new := descendants(os.getpid(), spare, and_below) - seen:
         for pid in new:
@@ -159,7 +159,7 @@ def _kill_once(spare: frozenset[int], and_below: bool) -> bool:
 
 
 def descendants(head: int, spare: frozenset[int] = frozenset(), and_below: bool = True) -> set[int]:
-    """All below a process but `spare`, and perhaps what is below that."""
+    """Returns all below a process but `spare`, and with `and_below` all below those."""
     children: dict[int, list[int]] = {}
     for pid, parent in _parents().items():
         children.setdefault(parent, []).append(pid)
@@ -185,7 +185,7 @@ def _set_share(pid: int | str, nice: int) -> None:
 
 
 def _children(pid: int) -> set[int]:
-    """The children of all threads of a process; one that is none where the kernel cannot tell."""
+    """Returns the children of all threads of a process; {0} where the kernel cannot tell."""
     try:
         lists = [(task / "children").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
     except OSError:  # it is gone, or a kernel without these files

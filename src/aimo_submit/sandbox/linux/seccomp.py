@@ -67,12 +67,12 @@ class Program:
 
 
 def available() -> bool:
-    """Whether there is a filter for this machine; if not, `ONLY` says why."""
+    """True if there is a filter for this machine; if not, `ONLY` says why."""
     return platform.machine() == "x86_64"
 
 
 def program(*, guard_signals: bool, guard_attributes: bool) -> Program:
-    """The filter, built once for any number of processes.
+    """Builds the filter, once for any number of processes.
 
     It leaves no socket but a pair of connected ones: nothing else closes those that have a path.
     `guard_signals` is for want of an own uid, an own PID namespace and Landlock's scope: see
@@ -87,7 +87,10 @@ def program(*, guard_signals: bool, guard_attributes: bool) -> Program:
         _one_of([CLONE3], _ENOSYS),  # its flags cannot be seen from here; glibc falls back
         _when(CLONE, _argument(0) + _choose(_ANY_BIT, [NAMESPACE_FLAGS], _EPERM, _ALLOW)),
         _owners(guard_signals),
-        *(_unless_equal(number, at, [0], _EPERM) for number, at in BY_PROCESS.items()),
+        *(
+            _when(number, _argument(at) + _choose(_EQUAL, [0], _ALLOW, _EPERM))
+            for number, at in BY_PROCESS.items()
+        ),
         _sockets(),
         _return(_ALLOW),
     ]
@@ -136,10 +139,6 @@ def _choose(test: int, values: Iterable[int], then: int, otherwise: int) -> byte
     listed = list(values)
     tests = (_instruction(test, v, len(listed) - i) for i, v in enumerate(listed))
     return b"".join(tests) + _return(otherwise) + _return(then)
-
-
-def _unless_equal(number: int, argument: int, values: Iterable[int], action: int) -> bytes:
-    return _when(number, _argument(argument) + _choose(_EQUAL, values, _ALLOW, action))
 
 
 def _owners(guard_signals: bool) -> bytes:

@@ -102,16 +102,12 @@ class Zygote:
         if number in self.wardens:
             processes.send(self.wardens.pop(number), signal.SIGKILL)
             self._sweep()  # before the worker's user runs anything new
-        self._clean(number)
+        for home in self.spec.root.glob(home_prefix(number) + "*"):  # its warden is gone
+            with suppress(OSError):
+                remove_tree(home)
         for fd in fds:
             self._fork_warden(number, socket.socket(fileno=fd))
         return True
-
-    def _clean(self, number: int) -> None:
-        """Removes the folders of a worker whose warden is gone."""
-        for home in self.spec.root.glob(home_prefix(number) + "*"):
-            with suppress(OSError):
-                remove_tree(home)
 
     def _sweep(self) -> None:
         gone = processes.end_descendants(spare=self.wardens.values())
