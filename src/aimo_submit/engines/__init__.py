@@ -19,7 +19,7 @@ _ABORT_S = 5.0  # what an engine that is dead or hangs may take to abort a reque
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How one completion is sampled; equal prompt and sampling give an equal completion."""
+    """The sampling of one completion; equal prompt and sampling give an equal completion."""
 
     temperature: float  # 0 is greedy
     top_p: float
@@ -31,7 +31,7 @@ class Sampling:
 
 
 class Engine(Protocol):
-    """What the loop needs of an engine."""
+    """An engine as the loop uses it."""
 
     @property
     def context(self) -> int:
@@ -49,11 +49,11 @@ class Engine(Protocol):
         ...
 
     def encode(self, text: str, *, prompt: bool = False) -> list[int]:
-        """The tokens of a text; with `prompt`, as the start of a sequence, a BOS before it."""
+        """Encodes a text; with `prompt`, as the start of a sequence, a BOS before it."""
         ...
 
     async def complete(self, prompt: Sequence[int], sampling: Sampling) -> Completion:
-        """The model's continuation of the prompt, a stop string included, an EOS token not.
+        """Continues the prompt; a stop string is part of the completion, an EOS token is not.
 
         Raises `EngineDied` when the engine has to be started anew.
         """
@@ -68,7 +68,7 @@ Starter = Callable[[], Coroutine[Any, Any, Engine]]  # starts an engine, wheneve
 
 
 def room(prompt: Sequence[int], sampling: Sampling, context: int) -> int:
-    """How many tokens may be drawn; a `UserError` for a prompt that leaves none."""
+    """Returns how many tokens may be drawn; raises UserError for a prompt that leaves none."""
     if not 0 < len(prompt) < context:
         raise UserError(f"a prompt of {len(prompt)} tokens: the model takes 1 to {context - 1}")
     return min(sampling.max_new_tokens, context - len(prompt))

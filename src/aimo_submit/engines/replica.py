@@ -1,4 +1,4 @@
-"""Where one engine lives: watched while it works, started anew when it dies or hangs."""
+"""One engine with a watchdog, started anew when it dies or stops drawing tokens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PAUSES_S = (1.0, 30.0)  # after a failed start: the first, and the longest
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long an engine with requests may go without a token before it counts as hung."""
+    """The time that an engine with requests may go without a token before it counts as hung."""
 
     first_s: float = 180.0  # until its first token: kernels may be compiled on demand
     least_s: float = 60.0
@@ -46,7 +46,7 @@ class Replica:
 
     @property
     def size(self) -> int:
-        """How many requests it has."""
+        """The number of its requests."""
         return len(self._tasks)
 
     def open(self) -> None:
@@ -54,7 +54,7 @@ class Replica:
         self._opening = asyncio.create_task(self._open(self.engine))
 
     async def complete(self, prompt: Sequence[int], sampling: Sampling) -> Completion:
-        """The completion; `EngineDied` where the engine died or hung, which is being replaced."""
+        """Completes the prompt; raises EngineDied if the engine, now replaced, dies or hangs."""
         if not self.ready or self.engine is None:
             raise EngineDied("it is not there")
         engine, gone = self.engine, self._gone

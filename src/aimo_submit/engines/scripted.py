@@ -22,7 +22,7 @@ from aimo_submit.timeout import timeout
 
 T = TypeVar("T")
 
-# What the model would write after a prompt; it ends the turn there. "" ends it at once.
+# Writes what a model would after a prompt; it ends the turn there. "" ends it at once.
 Script = Callable[[str, Sampling], str]
 
 
@@ -128,7 +128,7 @@ class _Request:
 
 
 def _cut(written: str, stops: Sequence[str], room: int) -> tuple[str, Finish]:
-    """What an engine would return of a text: up to the first stop string, within the room."""
+    """Cuts a text as an engine would: after the first stop string, and to the room."""
     ends = [written.find(stop) + len(stop) for stop in stops if stop in written]
     text = written[: min(ends)] if ends else written
     if len(text.encode()) > room:
@@ -186,6 +186,6 @@ class _Jumping(selectors.DefaultSelector):
 
 
 def simulate(work: Coroutine[Any, Any, T]) -> T:
-    """The result of the work, run on a virtual clock that starts at 0."""
+    """Runs the work on a virtual clock that starts at 0, and returns its result."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(work)

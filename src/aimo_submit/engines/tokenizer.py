@@ -1,4 +1,4 @@
-"""Tokens and their text: what the engines that run a model here need of its tokenizer."""
+"""Tokens and their text, by the tokenizer of a model's folder."""
 
 from __future__ import annotations
 
@@ -31,30 +31,29 @@ class Tokens:
         return frozenset() if eos is None else frozenset({eos})
 
     def encode(self, text: str, *, prompt: bool = False) -> list[int]:
-        """The tokens of a text; with `prompt`, as the start of a sequence, which has one BOS."""
+        """Encodes a text; with `prompt`, as the start of a sequence, which has one BOS."""
         bos = self._tokenizer.bos_token
         begun = bool(bos) and text.startswith(bos)  # some templates write it themselves
         return list(self._tokenizer.encode(text, add_special_tokens=prompt and not begun))
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """The text of the tokens, special ones and half-written characters included."""
+        """Decodes the tokens, special ones and half-written characters included."""
         text = self._tokenizer.decode(
             list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
         return str(text)
 
     def stopped(self, tokens: Sequence[int], stop: Sequence[str]) -> bool:
-        """Whether the last of these tokens completes a stop string."""
-        for ending in stop:
-            if self._can_end(tokens[-1], ending):
-                # A token has at least a byte; one more may begin inside a character.
-                tail = self.decode(tokens[-len(ending.encode()) - 1 :])
-                if ending in tail:
-                    return True
-        return False
+        """True if the last of these tokens completes a stop string."""
+        # A token has at least a byte; one more may begin inside a character.
+        return any(
+            self._can_end(tokens[-1], ending)
+            and ending in self.decode(tokens[-len(ending.encode()) - 1 :])
+            for ending in stop
+        )
 
     def _can_end(self, token: int, ending: str) -> bool:
-        """Whether a text could come to contain the ending with this token, seen without context.
+        """True if a text could come to contain the ending with this token, seen without context.
 
         Nearly all tokens cannot, which spares decoding the tail of every row at every step.
         """
@@ -72,7 +71,7 @@ class Tokens:
         return known
 
     def cut(self, tokens: Sequence[int], stop: Sequence[str]) -> tuple[str, tuple[int, ...]]:
-        """The text up to the end of the first stop string in it, and tokens that decode to it.
+        """Returns the text up to the end of its first stop string, and tokens that decode to it.
 
         Where the last token goes on beyond the stop string, what it adds is left away and its
         rest written with other tokens; those before it stay as the model wrote them.
@@ -93,7 +92,7 @@ class Tokens:
     def completion(
         self, drawn: Sequence[int], finish: str, by_text: bool, stop: Sequence[str], mean: float
     ) -> Completion:
-        """What vLLM drew, as a record; `by_text`: a stop string ended it, not a token."""
+        """Makes the record of what vLLM drew; `by_text`: a stop string ended it, not a token."""
         match finish:
             case "stop" if by_text:
                 return Completion(*self.cut(drawn, stop), Finish.STOP, mean)
@@ -104,7 +103,7 @@ class Tokens:
         raise EngineDied(f"vLLM ended a request for an unknown reason: {finish}")
 
     def without_eos(self, text: str, also: Sequence[int] = ()) -> str:
-        """The text, without the end-of-turn token that some servers leave at its end."""
+        """Removes the end-of-turn token that some servers leave at the end of a text."""
         for token in (*self.eos, *also):
             text = text.removesuffix(self.decode([token]))
         return text

@@ -16,7 +16,7 @@ class Session(Protocol):
     """The blocks of one sample, one after another."""
 
     async def run(self, code: str, timeout_s: float) -> Execution:
-        """What the code did. Never raises for what the code does; cancelling kills the code."""
+        """Runs a block. Never raises for what the code does; cancelling kills the code."""
         ...
 
     async def aclose(self) -> None:
@@ -28,7 +28,7 @@ class Sandbox(Protocol):
     """The seam between the loop and whatever runs code."""
 
     def session(self, scope: Scope) -> Session:
-        """A session for one sample; until its first block it costs nothing."""
+        """Makes a session for one sample; until its first block it costs nothing."""
         ...
 
     async def aclose(self) -> None:

@@ -10,7 +10,6 @@ returns none, the text is cut here at a stop string and only that completion is 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 import math
 import os
@@ -27,6 +26,7 @@ from aimo_submit.engines.tokenizer import Tokens
 from aimo_submit.errors import EngineDied, UserError
 from aimo_submit.records import Completion, Finish
 from aimo_submit.timeout import timeout
+from aimo_submit.toml import checked
 
 BASE_URL = "http://127.0.0.1:8000/v1"
 PROBE_S = 120.0  # what a busy server may take for one token
@@ -36,7 +36,7 @@ PAUSES_S = (0.5, 8.0)  # before another try: the first, and the longest
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What `OpenAIEngine.start` can be told."""
+    """The options of `OpenAIEngine.start`."""
 
     base_url: str = BASE_URL
     model: str | None = None  # as the server calls it; None: the first it lists
@@ -45,7 +45,7 @@ class Options:
 
 
 def starters(path: Path, options: Mapping[str, Any]) -> list[Starter]:
-    """What connects to each of the servers in `base_url`, one or a list of them."""
+    """Returns a starter for each of the servers in `base_url`, one or a list of them."""
     urls = options.get("base_url", BASE_URL)
     one = [urls] if isinstance(urls, str) else list(urls)
     if not one:
@@ -63,11 +63,8 @@ class OpenAIEngine:
 
     @classmethod
     async def start(cls, path: Path, **options: Any) -> OpenAIEngine:
-        """An engine on that server, which has completed a first token; the folder tokenises."""
-        known = {option.name for option in dataclasses.fields(Options)}
-        if unknown := sorted(options.keys() - known):
-            raise UserError(f"the openai engine has no option {', '.join(unknown)}")
-        chosen = Options(**options)
+        """Connects to the server and has it complete a first token; the folder tokenises."""
+        chosen = checked(Options, "engine_options", options)
         server = Server(chosen.base_url, _key(chosen.api_key_env))
         try:
             model = _listed(server.url, await server.models(), chosen.model)
@@ -96,7 +93,7 @@ class OpenAIEngine:
         return self._tokens.encode(text, prompt=prompt)
 
     async def complete(self, prompt: Sequence[int], sampling: Sampling) -> Completion:
-        """The model's continuation of the prompt; tried again where the connection is lost."""
+        """Completes the prompt; tries again where the connection is lost."""
         limit = room(prompt, sampling, self._context)
         return await self._in_flight.run(self._complete(prompt, sampling, limit))
 
@@ -106,7 +103,7 @@ class OpenAIEngine:
             await self._server.aclose()
 
     async def _probe(self) -> None:
-        """Sees whether the server completes, and whether it returns tokens."""
+        """Has the server complete one token, and notes if it returns tokens; else UserError."""
         prompt = self.encode("1 + 1 =", prompt=True)
         try:
             async with timeout(PROBE_S):
@@ -134,7 +131,7 @@ class OpenAIEngine:
                 raise UserError(f"{url} fails a request: {trouble}; see that server's log")
 
     async def _ask(self, prompt: Sequence[int], sampling: Sampling, limit: int) -> Reply:
-        """What the server replies, up to a stop string where the server itself does not stop."""
+        """Asks the server; ends the reply at a stop string where the server itself does not."""
         stop = () if self._exact else sampling.stop
         reply = Reply()
         async with aclosing(self._server.stream(self._body(prompt, sampling, limit))) as events:
@@ -149,7 +146,7 @@ class OpenAIEngine:
         return reply
 
     def _body(self, prompt: Sequence[int], sampling: Sampling, limit: int) -> dict[str, Any]:
-        """The request. Servers pass over the fields that only others know."""
+        """Returns the request. Servers pass over the fields that only others know."""
         exact = {"stop": list(sampling.stop), "include_stop_str_in_output": True}
         return {
             "model": self._model,
@@ -184,7 +181,7 @@ class OpenAIEngine:
 
 
 def _listed(url: str, models: list[dict[str, Any]], name: str | None) -> dict[str, Any]:
-    """The entry of that model, or of the first."""
+    """Returns the entry of that model, or the first."""
     for model in models:
         if name in (None, model["id"]):
             return model
@@ -199,7 +196,7 @@ def _key(variable: str | None) -> str | None:
 
 
 def _window(path: Path) -> int:
-    """The tokens that the model of a folder was made for."""
+    """Returns the tokens that the model of a folder was made for."""
     config = json.loads((path / "config.json").read_text())
     window = config.get("text_config", config).get("max_position_embeddings")
     if not window:

@@ -1,4 +1,4 @@
-"""The HTTP interface of a completions server: what it lists, what it streams, how it fails.
+"""The HTTP interface of a completions server: its models, its stream, its failures.
 
 aiohttp: a streamed event costs 55 microseconds of CPU, with httpx 120.
 """
@@ -29,7 +29,7 @@ class Busy(Trouble):
 
 @dataclass(slots=True)
 class Reply:
-    """What a server has streamed of one completion."""
+    """A completion, as far as a server has streamed it."""
 
     text: str = ""
     tokens: list[int] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Server:
         )
 
     async def models(self) -> list[dict[str, Any]]:
-        """The models it serves. A server that does not answer is a `UserError`."""
+        """Returns the models it serves; raises UserError if it does not answer."""
         try:
             async with timeout(CONNECT_S), self._session.get(f"{self.url}/models") as got:
                 await _accept(self.url, got)
@@ -79,7 +79,7 @@ class Server:
         raise UserError(f"no completions server answers at {self.url} ({why}); {remedy}")
 
     async def stream(self, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        """The events of a completion; closing the generator closes the connection."""
+        """Yields the events of a completion; closing the generator closes the connection."""
         try:
             async with self._session.post(f"{self.url}/completions", json=body) as got:
                 await _accept(self.url, got)
@@ -95,7 +95,7 @@ class Server:
 
 
 async def _accept(url: str, got: aiohttp.ClientResponse) -> None:
-    """Returns for a success; says whose fault anything else is."""
+    """Returns for a success; raises Trouble for the server's fault, UserError for the user's."""
     if got.status == 200:
         return
     told = f"HTTP {got.status}: {(await got.text())[:300].strip()}"

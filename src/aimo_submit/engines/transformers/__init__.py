@@ -14,7 +14,7 @@ import os
 import queue
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,12 @@ from aimo_submit.engines.transformers.batch import Batch, Request
 from aimo_submit.engines.transformers.kv_cache import ATTENTION
 from aimo_submit.errors import EngineDied, UserError
 from aimo_submit.records import Completion
+from aimo_submit.toml import checked
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What `TransformersEngine.start` can be told."""
+    """The options of `TransformersEngine.start`."""
 
     dtype: str = "float32"
     device: str | None = None  # a GPU where there is one
@@ -47,7 +48,7 @@ class Options:
 
 
 def starters(path: Path, options: Mapping[str, Any]) -> list[Starter]:
-    """What loads the model of that folder."""
+    """Returns the one starter of an engine with the model of that folder."""
     return [partial(TransformersEngine.start, path, **options)]
 
 
@@ -66,11 +67,8 @@ class TransformersEngine:
 
     @classmethod
     async def start(cls, path: Path, **options: Any) -> TransformersEngine:
-        """An engine with the model of that folder, loaded without blocking the running loop."""
-        unknown = sorted(options.keys() - {option.name for option in fields(Options)})
-        if unknown:
-            raise UserError(f"the transformers engine has no option {', '.join(unknown)}")
-        chosen = Options(**options)
+        """Loads the model of that folder, without blocking the running loop."""
+        chosen = checked(Options, "engine_options", options)
         tokens = await asyncio.to_thread(Tokens, path)
         return cls(await asyncio.to_thread(_load, path, chosen), tokens, chosen)
 
@@ -133,7 +131,7 @@ class TransformersEngine:
             request.resolve(self._death())
 
     def _admit(self) -> bool:
-        """Hands what arrived to the batch, waiting where nothing runs; False once closed."""
+        """Hands new requests to the batch, waits where nothing runs; returns False once closed."""
         while not self._inbox.empty() or not self._batch.busy:
             request = self._inbox.get()
             if request is None:
@@ -148,7 +146,7 @@ class TransformersEngine:
 
 
 def _load(path: Path, options: Options) -> Any:
-    """The model, where it will run."""
+    """Loads the model, on the device where it will run."""
     dtype = getattr(torch, options.dtype, None)
     if not isinstance(dtype, torch.dtype):
         raise UserError(f"no dtype {options.dtype!r}: take float32, bfloat16 or float16")

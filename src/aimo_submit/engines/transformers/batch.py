@@ -67,12 +67,12 @@ class Batch:
 
     @property
     def rows(self) -> int:
-        """How many requests can run together."""
+        """The requests that can run together."""
         return self._max
 
     @property
     def busy(self) -> bool:
-        """Whether a step has anything to do."""
+        """True if a step has anything to do."""
         return bool(self._rows or self.waiting)
 
     def free(self) -> None:

@@ -74,7 +74,7 @@ class Slots(Cache):
         self._used[rows - 1] = self._clock
 
     def _shared(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
-        """How many of the tokens each slot has computed already."""
+        """Counts for each slot the tokens, from the first on, that it has computed already."""
         if not len(tokens):
             return np.zeros_like(self.length)
         equal = self.tokens[:, : len(tokens)] == tokens

@@ -40,7 +40,7 @@ _DEFAULTS: Mapping[str, Any] = {
 
 
 def starters(path: Path, options: Mapping[str, Any]) -> list[Starter]:
-    """What loads the model of that folder: as often as `replicas` says, each on GPUs of its own.
+    """Returns as many starters as `replicas` says, each for GPUs of its own.
 
     The other options are vLLM's engine arguments; `tensor_parallel_size` spreads each replica.
     """
@@ -76,14 +76,14 @@ class VllmEngine:
 
     @classmethod
     async def start(cls, path: Path, gpus: str | None = None, **options: Any) -> VllmEngine:
-        """An engine with the model of that folder; options are vLLM's engine arguments."""
-        return await asyncio.to_thread(cls._loaded, path, gpus, options)
+        """Loads the model of that folder; options are vLLM's engine arguments."""
 
-    @classmethod
-    def _loaded(cls, path: Path, gpus: str | None, options: Mapping[str, Any]) -> VllmEngine:
-        tokens = Tokens(path)  # first: it is quick, and says what is wrong with a folder
-        with seeing(gpus):
-            return cls(_load(path, options), tokens)
+        def loaded() -> VllmEngine:
+            tokens = Tokens(path)  # first: it is quick, and says what is wrong with a folder
+            with seeing(gpus):
+                return cls(_load(path, options), tokens)
+
+        return await asyncio.to_thread(loaded)
 
     @property
     def context(self) -> int:
@@ -113,7 +113,7 @@ class VllmEngine:
         return self._tokens.encode(text, prompt=prompt)
 
     async def complete(self, prompt: Sequence[int], sampling: Sampling) -> Completion:
-        """The model's continuation of the prompt; no tokens where it ends its turn at once."""
+        """Completes the prompt; without tokens where the model ends its turn at once."""
         limit = room(prompt, sampling, self.context)
         return await self._in_flight.run(self._generate(prompt, sampling, limit))
 
@@ -166,7 +166,7 @@ def _params(sampling: Sampling, limit: int) -> Any:
 
 
 def _load(path: Path, options: Mapping[str, Any]) -> Any:
-    """vLLM's engine, its core started. It finds the loop it serves at the first request."""
+    """Starts vLLM's engine and its core. It finds the loop it serves at the first request."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from vllm.engine.arg_utils import AsyncEngineArgs

@@ -1,4 +1,4 @@
-"""What vLLM is told: the settings that suit the machine, and safer ones where it errs."""
+"""Settings of vLLM that suit the machine, and safer ones where it errs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Settings:
 
 
 def suited(machine: Machine) -> Settings:
-    """What this machine's GPUs need. A T4 has no bfloat16; its peer-to-peer copies hang NCCL.
+    """Returns the settings for these GPUs. A T4 has no bfloat16; its peer-to-peer copies hang NCCL.
 
     FlashInfer crashes on it in vLLM 0.22 and has left it since: Triton's attention remains.
     """

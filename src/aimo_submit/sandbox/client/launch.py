@@ -80,7 +80,7 @@ class Launched:
 
     @property
     def alive(self) -> bool:
-        """Whether it can be asked for wardens."""
+        """True while it can be asked for wardens."""
         return self._process.poll() is None
 
     def fork_warden(self, number: int, theirs: socket.socket) -> None:
@@ -96,7 +96,7 @@ class Launched:
         self._process.kill()
 
     def last_words(self) -> str:
-        """What it wrote about its own troubles."""
+        """Returns the end of its log."""
         text = self._log.read_text(errors="replace") if self._log.exists() else ""
         return text[-LOG_TAIL:].strip()
 

@@ -1,1 +1,1 @@
-"""What the kernel offers to confine and to watch processes; in any process, with its rights."""
+"""The kernel's means to confine and to watch processes, called in any of them, with its rights."""

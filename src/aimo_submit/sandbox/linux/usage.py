@@ -80,7 +80,7 @@ def resident(pid: int) -> int:
 
 
 def proportional(pid: int) -> int | None:
-    """The same, with shared memory divided among its users; None where that is hidden."""
+    """`resident`, with shared memory divided among its users; None where that is hidden."""
     with suppress(OSError, ValueError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):

@@ -40,7 +40,7 @@ UNSEEN = 4  # times the allowance may vanish from the disk before it must be the
 
 
 class End(Enum):
-    """What ended the watch over a block; what the model is told about it."""
+    """Ends of the watch over a block; a text is told to the model."""
 
     EXITED = auto()
     TIMEOUT = auto()
@@ -79,7 +79,7 @@ class Warden:
     def run(
         self, code: str, timeout_s: float, earlier: Sequence[str], live: bool
     ) -> dict[str, Any]:
-        """The fields of the block's `Execution`; nothing of the block is left on return."""
+        """Runs a block, of which nothing is left then; returns the fields of its `Execution`."""
         work, started = Work(code, timeout_s, earlier), time.monotonic()
         capture = Capture(self.limits.output_bytes)
         watch = self._live if live else self._once
@@ -130,7 +130,7 @@ class Warden:
     def _watch(
         self, block: Once | Live, news: int, capture: Capture, until: float
     ) -> tuple[End, int]:
-        """What ended the block, and its status; `news` is readable when that may be known."""
+        """Watches the block; returns its end and its status, for which `news` becomes readable."""
         poll = select.poll()
         for fd in {self.kit.fileno(), block.output, self.wake, news}:
             poll.register(fd, select.POLLIN)
@@ -155,7 +155,7 @@ class Warden:
         return End.TIMEOUT, 0
 
     def _excess(self, free_before: list[int]) -> End | None:
-        """What the block uses too much of, looked at from outside."""
+        """Looks from outside whether the block uses too much; returns the end for that, or None."""
         most, below = self.limits.memory_bytes, processes.descendants(os.getpid())
         if len(below) > 1 and usage.memory_use(below, self.resident, most) > most:
             return End.MEMORY
@@ -166,12 +166,12 @@ class Warden:
         return End.DISK if hoards or self._hoards() else None
 
     def _hoards(self) -> bool:
-        """Whether the block's folder holds too much."""
+        """True if the block's folder holds too much."""
         most = self.limits.file_bytes
         return not self.disk_is_bounded and usage.disk_use(self.jail.home, most) > most
 
     def _free(self) -> list[int]:
-        """Free bytes of memory, and wherever a block can write, deleted files included."""
+        """Returns the free bytes of memory, and of each disk that a block can write to."""
         disks = (usage.free_disk(place) for place in (self.jail.home, SHARED_MEMORY))
         return [usage.free_memory(), *disks]
 
