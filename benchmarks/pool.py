@@ -159,7 +159,7 @@ def spent(command: Sequence[str]) -> tuple[float, float]:
     start = time.perf_counter()
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
-            [sys.executable, "-m", "aimo_submit.cli.main", *command], stdout=said, stderr=said
+            [sys.executable, "-m", "aimo_submit", *command], stdout=said, stderr=said
         )
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)

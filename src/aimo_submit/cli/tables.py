@@ -32,8 +32,9 @@ STEP = 0.005  # of accuracy: what lies closer on the front is not printed
 def summary_table(summary: Summary) -> Table:
     """The summary of a run, a row a figure."""
     table = Table(show_header=False, box=None)
+    problems, seeds = len(summary.problems), len(summary.seeds)
     rows = [
-        ("problems", _size(summary)),
+        ("problems", f"{problems} x {seeds} seed(s), N = {summary.samples}"),
         ("pass@1", _accuracy(summary.pass_1)),
         (f"maj@{summary.samples}", _accuracy(summary.maj_n)),
         ("second round", f"{summary.second_round:.1%} of the answered samples ran code again"),
@@ -45,11 +46,6 @@ def summary_table(summary: Summary) -> Table:
     for name, value in rows:
         table.add_row(name, value)
     return table
-
-
-def _size(summary: Summary) -> str:
-    problems, seeds = len(summary.problems), len(summary.seeds)
-    return f"{problems} x {seeds} seed(s), N = {summary.samples}"
 
 
 def seeds_table(grades: Sequence[Grade]) -> Table | None:
