@@ -72,7 +72,11 @@ def load_pool(path: Path) -> Pool:
 
 def _packed(path: Path, recording: Recording) -> Pool:
     """The recording as arrays; problems without a gold answer or a sample tell nothing."""
-    found = [each for each in recording.problems.values() if each.gold is not None and any(each)]
+    found = [
+        each
+        for each in recording.problems.values()
+        if each.problem.answer is not None and any(each)
+    ]
     if not found:
         raise UserError(f"{path}: no sample in it has a gold answer to compare with")
     width = max(sum(1 for _ in each) for each in found)
@@ -94,8 +98,8 @@ def _blank(
 ) -> Pool:
     flat = shape[:2]
     return Pool(
-        problems=tuple(each.id for each in found),
-        golds=tuple(each.gold or 0 for each in found),
+        problems=tuple(each.problem.id for each in found),
+        golds=tuple(each.problem.answer or 0 for each in found),
         values=tuple(_values(each) for each in found),
         answer=np.full(flat, -1, np.int32),
         answered=np.full(flat, -1, np.int8),
@@ -103,7 +107,7 @@ def _blank(
         tokens=np.zeros(shape, np.int32),
         engine_s=np.zeros(shape, np.float32),
         code_s=np.zeros(shape, np.float32),
-        prompt_tokens=_prompt_tokens(settings, [each.text for each in found]),
+        prompt_tokens=_prompt_tokens(settings, [each.problem.text for each in found]),
         logprob=np.full(flat, np.nan, np.float32),
         has_code=np.zeros(flat, np.bool_),
         boxed=np.zeros(flat, np.bool_),
@@ -114,7 +118,7 @@ def _blank(
 
 def _values(found: ProblemSamples) -> tuple[int, ...]:
     given = (sample.answer for _, sample in found if sample.answer is not None)
-    return tuple(dict.fromkeys((found.gold or 0, *given)))
+    return tuple(dict.fromkeys((found.problem.answer or 0, *given)))
 
 
 def _fill(pool: Pool, at: tuple[int, int], sample: Sample, codes: Mapping[int, int]) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from aimo_submit.answers import extract
 from aimo_submit.errors import UserError
 from aimo_submit.journal import Journal, solutions_in
-from aimo_submit.pool.reading import ProblemSamples, Recording, sample_of
+from aimo_submit.pool.reading import Recording
 from aimo_submit.records import Completion, Finish, Problem, Round, Solution, Status, Trace
 from aimo_submit.vote import RULES, confidence, how_won
 
@@ -52,8 +52,7 @@ def from_votes(path: Path) -> Recording:
     """The samples of a table of votes, one round each."""
     recording = Recording(_settings(path))
     for ballot in ballots_in(path):
-        samples = [sample_of(trace) for trace in ballot.traces]
-        recording.add(ProblemSamples(ballot.problem, "", ballot.gold, {0: samples}))
+        recording.add(_solution(ballot))
     return recording
 
 

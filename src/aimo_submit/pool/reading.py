@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from aimo_submit.config import settings_that
 from aimo_submit.errors import UserError
 from aimo_submit.journal import Location, locations_in, settings_in, solution_at, solutions_in
-from aimo_submit.records import Solution, Trace
+from aimo_submit.records import Problem, Solution, Trace
 from aimo_submit.vote import boxed, coded, logprob
 
 log = logging.getLogger(__name__)
@@ -85,9 +85,7 @@ def sample_of(trace: Trace) -> Sample:
 class ProblemSamples:
     """One problem and its samples, by seed."""
 
-    id: str
-    text: str
-    gold: int | None
+    problem: Problem
     by_seed: dict[int, list[Sample]] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[tuple[int, Sample]]:
@@ -100,34 +98,31 @@ class Recording:
 
     settings: Mapping[str, Any]
     problems: dict[str, ProblemSamples] = field(default_factory=dict)
-    repeated: int = 0  # solutions that stand in more than one place, and count once
 
-    def add(self, found: ProblemSamples) -> None:
-        """Takes in the samples; of a seed that is there already the longer recording counts."""
-        known = self.problems.setdefault(found.id, ProblemSamples(found.id, found.text, found.gold))
-        if (known.text, known.gold) != (found.text, found.gold):
+    def add(self, solution: Solution) -> bool:
+        """Takes in the samples; of a seed that is there already the longer recording counts.
+
+        Returns whether it was there. Raises UserError for another problem of the same id.
+        """
+        problem, seed = solution.problem, solution.seed
+        known = self.problems.setdefault(problem.id, ProblemSamples(problem))
+        if known.problem != problem:
             raise UserError(
-                f"problem {found.id!r} has another text or gold answer in one of the journals: "
+                f"problem {problem.id!r} has another text or gold answer in one of the journals: "
                 "give the sets' problems ids of their own, or keep the journals apart"
             )
-        for seed, samples in found.by_seed.items():
-            there = known.by_seed.get(seed)
-            self.repeated += there is not None
-            if there is None or len(there) < len(samples):
-                known.by_seed[seed] = samples
+        samples, there = [sample_of(t) for t in solution.traces if t.ended], seed in known.by_seed
+        if not there or len(known.by_seed[seed]) < len(samples):
+            known.by_seed[seed] = samples
+        return there
 
 
 def from_journals(files: Sequence[Path]) -> Recording:
     """Reads the journals as one recording; raises UserError where they do not belong together."""
     recording = Recording(common_settings(files))
-    for solution in (each for file in files for each in solutions_in(file)):
-        samples = [sample_of(t) for t in solution.traces if t.ended]
-        problem = solution.problem
-        recording.add(
-            ProblemSamples(problem.id, problem.text, problem.answer, {solution.seed: samples})
-        )
-    if recording.repeated:
-        log.warning("%d solutions stand there more than once; each counts once", recording.repeated)
+    repeated = sum(recording.add(each) for file in files for each in solutions_in(file))
+    if repeated:
+        log.warning("%d solutions stand there more than once; each counts once", repeated)
     return recording
 
 

@@ -28,12 +28,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aimo_submit.errors import UserError, need
-from aimo_submit.pool.reading import Index, ProblemSamples, Recording, Sample, sample_of
+from aimo_submit.pool.reading import Index, Recording
 from aimo_submit.records import (
     Completion,
     Execution,
     Finish,
     Outcome,
+    Problem,
     Round,
     Solution,
     Status,
@@ -144,8 +145,8 @@ def from_parquet(path: Path) -> Recording:
             recording = Recording(json.loads((file.schema_arrow.metadata or {})[META]))
             batches = file.iter_batches(columns=list(TableRow._fields))
             rows = (TableRow(**row) for batch in batches for row in batch.to_pylist())
-            for found in _problems(rows):
-                recording.add(found)
+            for solution in _solutions(rows):
+                recording.add(solution)
     except (OSError, KeyError, ValueError) as error:
         raise UserError(
             f"cannot read {path} as a pool ({error}); write it with: aimo-submit pool export"
@@ -153,15 +154,10 @@ def from_parquet(path: Path) -> Recording:
     return recording
 
 
-def _problems(rows: Iterator[TableRow]) -> Iterator[ProblemSamples]:
-    for (problem, statement, gold), own in groupby(rows, itemgetter(0, 1, 2)):
-        by_seed: dict[int, list[Sample]] = {}
-        for (seed, _), rounds in groupby(own, itemgetter(3, 4)):
-            trace = _trace(list(rounds))
-            found = by_seed.setdefault(seed, [])
-            if trace.ended:
-                found.append(sample_of(trace))
-        yield ProblemSamples(problem, statement, gold, by_seed)
+def _solutions(rows: Iterator[TableRow]) -> Iterator[Solution]:
+    for (problem, statement, gold, seed), own in groupby(rows, itemgetter(0, 1, 2, 3)):
+        traces = [_trace(list(rounds)) for _, rounds in groupby(own, itemgetter(4))]
+        yield Solution(Problem(problem, statement, gold), 0, [], traces, seed, 0.0)
 
 
 def _trace(turns: Sequence[TableRow]) -> Trace:
