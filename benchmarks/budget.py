@@ -40,7 +40,7 @@ from aimo_submit.engines import Sampling
 from aimo_submit.engines.scripted import ScriptedEngine, ScriptedSandbox, StepTime, simulate
 from aimo_submit.errors import UserError
 from aimo_submit.formats.families import FORMATS
-from aimo_submit.journal import read_journal
+from aimo_submit.journal import solutions_in
 from aimo_submit.pacing import Effort, Pacing
 from aimo_submit.records import Execution, Outcome
 from aimo_submit.run import Run, seed_of
@@ -426,7 +426,7 @@ def figures(problems: Sequence[Recorded], allotment: Allotment) -> NDArray[np.fl
 
 def recorded_pool(path: Path) -> list[Recorded]:
     """The problems of a journal with N samples each: answers as they were, lengths too."""
-    _, solutions = read_journal(path)
+    solutions = list(solutions_in(path))
     pools = [
         Recorded(
             [None if t.answer is None else t.answer - s.problem.answer + RIGHT for t in s.traces],

@@ -26,14 +26,13 @@ from rich.table import Table
 
 from aimo_submit import Problem, config_for, start_solver
 from aimo_submit.cards import Card
-from aimo_submit.config import Config
+from aimo_submit.config import Config, settings_that
 from aimo_submit.errors import UserError
 from aimo_submit.evaluate.bootstrap import Z
-from aimo_submit.journal import read_journal
+from aimo_submit.journal import solutions_in
 from aimo_submit.pool.arrays import Pool, load_pool
 from aimo_submit.pool.reading import journals_of
 from aimo_submit.tune.accuracy import jackknife
-from aimo_submit.tune.advice import RECORDED
 from aimo_submit.tune.choosing import usable
 from aimo_submit.tune.forecast import Setting, Study, Way
 from aimo_submit.tune.profile import load_profile
@@ -98,7 +97,7 @@ def seen(config: Config, card: Card, problems: Sequence[Problem], seeds: Sequenc
 
 def problems_of(path: Path) -> list[Problem]:
     """The pool's problems, in its order."""
-    found = {s.problem.id: s.problem for f in journals_of(path) for s in read_journal(f)[1]}
+    found = {s.problem.id: s.problem for f in journals_of(path) for s in solutions_in(f)}
     pool = usable(load_pool(path))
     return [found[name] for name in pool.problems]
 
@@ -126,7 +125,8 @@ def check(args: argparse.Namespace) -> bool:
         given = parsed(text)
         setting = setting_of(given, pool)
         before = foreseen(study, setting, args.seeds, len(args.settings))
-        recorded = {name: pool.settings[name] for name in RECORDED if name in pool.settings}
+        sampled = settings_that("same", "told")
+        recorded = {name: pool.settings[name] for name in sampled if name in pool.settings}
         config, card = config_for({**recorded, **given, "rounds": setting.rounds})
         after = seen(config, card, problems, seeds)
         off = after.seconds / before.seconds - 1

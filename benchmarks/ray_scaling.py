@@ -18,11 +18,11 @@ import ray
 
 from aimo_submit.cards import config_for
 from aimo_submit.competition import competition_named
-from aimo_submit.config import Config
+from aimo_submit.config import Config, settings_of
 from aimo_submit.evaluate.problem_sets import load_problems
 from aimo_submit.evaluate.ray import Actors
-from aimo_submit.evaluate.runner import evaluate, problems_at_once, settings_of
-from aimo_submit.journal import Journal, read_journal
+from aimo_submit.evaluate.runner import evaluate, problems_at_once
+from aimo_submit.journal import Journal, solutions_in
 from aimo_submit.records import Problem, Solution
 
 
@@ -48,12 +48,11 @@ def timed(config: Config, problems: list[Problem], actors: int) -> Timed:
             Journal(path, settings_of(config)) as journal,
             Actors(config, actors=actors, at_once=at_once) as crew,
         ):
-            while not all(place.pid for place in crew.places):
-                time.sleep(0.1)
+            crew.wait_for(actors)
             start = time.monotonic()
-            evaluate(crew, jobs, journal, at_once=at_once * actors)
+            evaluate(crew.solve, jobs, journal)
             seconds = time.monotonic() - start
-        return Timed(seconds, sorted(read_journal(path)[1], key=lambda s: s.problem.id))
+        return Timed(seconds, sorted(solutions_in(path), key=lambda s: s.problem.id))
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from rich.table import Table
 
 from aimo_submit.answers import extract
 from aimo_submit.cli.tables import rules_table
-from aimo_submit.pool.ballots import Ballot, load_ballots
+from aimo_submit.pool.ballots import Ballot, ballots_in
 from aimo_submit.records import Completion, Execution, Finish, Outcome, Round, Status, Trace
 from aimo_submit.tune.vote_rules import (
     Quality,
@@ -137,8 +137,8 @@ def main() -> None:
     parser.add_argument("--texts", type=Path, metavar="FILE")
     parser.add_argument("--journal", type=Path, action="append", default=[], metavar="FILE")
     args = parser.parse_args()
-    tables = {path.stem: Recorded.of(load_ballots(path)) for path in args.tables}
-    journals = {path.stem: load_ballots(path) for path in args.journal}
+    tables = {path.stem: Recorded.of(list(ballots_in(path))) for path in args.tables}
+    journals = {path.stem: list(ballots_in(path)) for path in args.journal}
     texts = {args.texts.stem: load_texts(args.texts)} if args.texts else {}
     voted = {name: table.ballots for name, table in tables.items()}
     pooled = {"all tables": list(itertools.chain.from_iterable(voted.values()))}

@@ -1,7 +1,8 @@
 """A run's journal: one line a finished problem, on disk before the next one starts.
 
 The first line says what was recorded; every other line is a `Solution`. A line that a kill tore
-is cut off when the journal is opened again, so each entry stands in it whole and once.
+is cut off when the journal is opened again, so each entry stands in it whole and once. Readers go
+line by line: memory holds one solution, or nothing but the keys.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from aimo_submit.errors import UserError
 from aimo_submit.records import Problem, Solution, from_json, to_json
@@ -22,20 +23,23 @@ Key = tuple[str, str, int]  # problem id, its text, seed
 
 _DECODER = json.JSONDecoder()
 # Nothing that a model writes can look like these: within a JSON string the quotes are escaped.
-_PROBLEM, _SEED = '{"problem":', '],"seed":'
+_PROBLEM, _SEED, _SAMPLE = '{"problem":', b'],"seed":', b'{"sample":'
+# Journals of before: a list of tokens for their number, a lost engine told by the reason alone.
 _TOKENS = re.compile(rb'"tokens":\[([\d,]*)\]')
+_DIED = "the engine died"
+_MALFORMED = (ValueError, KeyError, TypeError, AttributeError)  # whatever JSON may hold instead
 
 
 def key_of(problem: Problem, seed: int) -> Key:
-    """What a journal knows an entry by."""
+    """The key by which a journal knows an entry."""
     return problem.id, problem.text, seed
 
 
 class Journal:
-    """What a run has solved so far, by its `keys`; `read_journal` gives the solutions.
+    """The journal that a run writes, opened to be gone on with; `keys` tell what it holds.
 
-    `append` makes one more durable. One process at a time may hold a journal. Opening it with other
-    settings than those it was recorded with is a `UserError`.
+    `append` makes one more solution durable. One process at a time may hold a journal. Opening it
+    with other settings than those it was recorded with is a `UserError`.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
@@ -61,16 +65,14 @@ class Journal:
 
     def _open(self, settings: Mapping[str, Any]) -> None:
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        recorded, whole = None, 0
-        for at, line in _whole_lines(self.path):
-            if recorded is None:
-                recorded = _header(self.path, line)
-            else:
-                self.keys.add(key_in(self.path, line))
-            whole = at + len(line)
+        _, first = next(_whole_lines(self.path), (0, b""))
+        recorded, end = _header(self.path, first) if first else None, len(first)
+        for found in locations_in(self.path):
+            self.keys.add(found.key)
+            end = found.at + found.length
         if recorded is not None:
             _check(self.path, recorded, settings)
-        self._file.truncate(whole)  # what a kill left behind
+        self._file.truncate(end)  # what a kill left behind
         if recorded is None:
             write_line(self._file, {"settings": dict(settings)})
 
@@ -111,15 +113,6 @@ def replace_text(path: Path, text: str, *, mode: int = 0o666) -> None:
     new.replace(path)
 
 
-def read_journal(path: Path) -> tuple[Mapping[str, Any], list[Solution]]:
-    """The settings and the solutions of a journal that may still be growing."""
-    settings = settings_in(path)
-    try:
-        return settings, [from_json(Solution, json.loads(line)) for _, line in lines_of(path)]
-    except (ValueError, KeyError, TypeError) as error:
-        raise _foreign(path, error) from error
-
-
 def settings_in(path: Path) -> Mapping[str, Any]:
     """The settings that a journal was recorded with; reads its first line only."""
     try:
@@ -131,28 +124,63 @@ def settings_in(path: Path) -> Mapping[str, Any]:
     return _header(path, first)
 
 
-def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines of a journal that hold a solution, each with the place where it begins."""
-    return islice(_whole_lines(path), 1, None)
+def solutions_in(
+    path: Path, advance: Callable[[int], None] = lambda size: None
+) -> Iterator[Solution]:
+    """Reads the solutions of a journal, which may still be growing, one at a time.
+
+    `advance` hears the bytes read.
+    """
+    settings_in(path)
+    for at, line in islice(_whole_lines(path), 1, None):
+        yield _solution(path, at, line)
+        advance(len(line))
 
 
-def counted(line: bytes) -> Any:
-    """A line's solution as JSON with its token lists replaced by their lengths: much quicker."""
-    return json.loads(_TOKENS.sub(_length, line))
+class Location(NamedTuple):
+    """One solution's place in a journal."""
+
+    key: Key
+    samples: int
+    at: int  # the byte where its line begins
+    length: int
 
 
-def _length(tokens: re.Match[bytes]) -> bytes:
+def locations_in(path: Path) -> Iterator[Location]:
+    """Finds the solutions of a journal by their keys; all that samples wrote is passed over."""
+    for at, line in islice(_whole_lines(path), 1, None):
+        yield Location(_key_in(path, line), line.count(_SAMPLE), at, len(line))
+
+
+def solution_at(path: Path, place: Location) -> Solution:
+    """Reads one solution of a journal."""
+    with path.open("rb") as file:
+        file.seek(place.at)
+        return _solution(path, place.at, file.read(place.length))
+
+
+def _solution(path: Path, at: int, line: bytes) -> Solution:
+    try:
+        data = json.loads(_TOKENS.sub(_count, line))
+        for trace in data["traces"]:
+            trace.setdefault("engine_died", trace["reason"].startswith(_DIED))
+        return from_json(Solution, data)
+    except _MALFORMED as error:
+        raise _foreign(path, f"at byte {at}: {error}") from error
+
+
+def _count(tokens: re.Match[bytes]) -> bytes:
     return b'"tokens":%d' % (tokens[1].count(b",") + 1 if tokens[1] else 0)
 
 
-def key_in(path: Path, line: bytes) -> Key:
-    """Whose solution a line of that journal holds, without parsing the samples in between."""
-    text = line.decode(errors="replace")
+def _key_in(path: Path, line: bytes) -> Key:
+    """The key of the solution that a line holds: the problem begins it, the seed ends it."""
     try:
+        text = line.decode()
         problem, _ = _DECODER.raw_decode(text, len(_PROBLEM) if text.startswith(_PROBLEM) else 0)
-        seed, _ = _DECODER.raw_decode(text, text.rindex(_SEED) + len(_SEED))
+        seed, _ = _DECODER.raw_decode(line[line.rindex(_SEED) + len(_SEED) :].decode())
         return problem["id"], problem["text"], int(seed)
-    except (ValueError, KeyError, TypeError) as error:
+    except _MALFORMED as error:
         raise _foreign(path, error) from error
 
 
@@ -169,7 +197,7 @@ def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def _header(path: Path, line: bytes) -> Mapping[str, Any]:
     try:
         settings = json.loads(line)["settings"]
-    except (ValueError, KeyError, TypeError) as error:
+    except _MALFORMED as error:
         raise _foreign(path, error) from error
     if not isinstance(settings, dict):
         raise _foreign(path, "no settings in its first line")

@@ -1,7 +1,8 @@
 """The vocabulary of the kit: what flows from a problem to an answer.
 
 Every record is a plain dataclass; `to_json` and `from_json` turn any of them into JSON-ready
-dictionaries and back, so a journal line holds a whole `Solution`.
+dictionaries and back, so a journal line holds a whole `Solution`. Tokens are written as their
+number: a text says as much, and ids would be half of a journal.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import dataclasses
 import math
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
@@ -70,12 +72,17 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One generation of an engine: `tokens` decode exactly to `text`."""
+    """One generation of an engine: `tokens` decode exactly to `text`; no journal keeps them."""
 
     text: str
-    tokens: tuple[int, ...]
+    tokens: tuple[int, ...] = field(compare=False)  # () in a completion that was read back
     finish: Finish
     mean_logprob: float  # of the generated tokens, under the distribution sampled from
+    n_tokens: int = -1  # how many they are, or were
+
+    def __post_init__(self) -> None:
+        if self.n_tokens < 0:
+            object.__setattr__(self, "n_tokens", len(self.tokens))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +126,7 @@ class Trace:
     @property
     def ended(self) -> bool:
         """True once it came to its own end, neither stopped nor left by its engine."""
-        return ended(self.status, self.engine_died)
+        return not self.engine_died and self.status not in (Status.ACTIVE, Status.CANCELLED)
 
     @property
     def text(self) -> str:
@@ -131,7 +138,7 @@ class Trace:
     @property
     def n_tokens(self) -> int:
         """Tokens generated over all rounds and attempts."""
-        return sum(len(r.completion.tokens) for r in self.rounds)
+        return sum(r.completion.n_tokens for r in self.rounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +181,14 @@ class Solution:
 
 
 def to_json(record: Any) -> Any:
-    """The record as JSON-ready dictionaries, lists and scalars."""
+    """The record as JSON-ready dictionaries, lists and scalars; of tokens it has the number."""
+    if isinstance(record, Completion):
+        return {
+            "text": record.text,
+            "tokens": record.n_tokens,
+            "finish": record.finish,
+            "mean_logprob": record.mean_logprob,
+        }
     if dataclasses.is_dataclass(record):
         return {f.name: to_json(getattr(record, f.name)) for f in dataclasses.fields(record)}
     if isinstance(record, list | tuple):
@@ -183,29 +197,32 @@ def to_json(record: Any) -> Any:
 
 
 def from_json(kind: type[T], data: Any) -> T:
-    """The record of that kind that `to_json` turned into `data`."""
-    return typing.cast(T, _decode(kind, data))
+    """The record of that kind that `to_json` turned into `data`.
+
+    Raises ValueError, KeyError or TypeError where the data is of no such record.
+    """
+    return typing.cast(T, _decoder(typing.cast(Any, kind))(data))
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
-
-
-def _decode(kind: Any, data: Any) -> Any:
+def _decoder(kind: Any) -> Callable[[Any], Any]:
+    """The function that decodes values of the type: made once, since a pool has millions."""
+    if kind is Completion:
+        return _completion
     if dataclasses.is_dataclass(kind):
-        hints = _hints(typing.cast(type, kind))
-        return typing.cast(Any, kind)(**{name: _decode(hints[name], v) for name, v in data.items()})
-    args = typing.get_args(kind)
-    match typing.get_origin(kind):
-        case types.UnionType:
-            return None if data is None else _decode(args[0], data)
-        case origin if origin in (list, tuple):
-            plain = args[0] is int  # tokens, by the million
-            return origin(data if plain else (_decode(args[0], item) for item in data))
-    return kind(data)
+        hints = typing.get_type_hints(kind)
+        fields = {f.name: _decoder(hints[f.name]) for f in dataclasses.fields(kind)}
+        record = typing.cast(Callable[..., Any], kind)
+        return lambda data: record(**{name: fields[name](v) for name, v in data.items()})
+    if isinstance(kind, types.UnionType):
+        present = _decoder(typing.get_args(kind)[0])
+        return lambda data: None if data is None else present(data)
+    if typing.get_origin(kind) is list:
+        item = _decoder(typing.get_args(kind)[0])
+        return lambda data: [item(each) for each in data]
+    return typing.cast(Callable[[Any], Any], kind)
 
 
-def ended(status: str, engine_died: bool) -> bool:
-    """True for a sample that came to its own end, neither stopped nor left by its engine."""
-    return not engine_died and status not in (Status.ACTIVE, Status.CANCELLED)
+def _completion(data: Any) -> Completion:
+    finish, count = Finish(data["finish"]), int(data["tokens"])
+    return Completion(data["text"], (), finish, data["mean_logprob"], count)

@@ -49,7 +49,7 @@ def weighted(*signals: Signal) -> Rule:
 
 def logprob(trace: Trace) -> float:
     """Returns the mean log-probability of the sample's tokens."""
-    total = sum(r.completion.mean_logprob * len(r.completion.tokens) for r in trace.rounds)
+    total = sum(r.completion.mean_logprob * r.completion.n_tokens for r in trace.rounds)
     return total / max(1, trace.n_tokens)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from aimo_submit.config import Config
+from aimo_submit.config import Config, settings_of
 from aimo_submit.errors import UserError
-from aimo_submit.evaluate.runner import remaining, settings_of
-from aimo_submit.journal import Journal, read_journal
-from aimo_submit.records import Problem, Solution
+from aimo_submit.evaluate.runner import remaining
+from aimo_submit.journal import Journal, solutions_in
+from aimo_submit.records import Problem, Solution, to_json
 from tests.scripted import ANSWER, ASK, replies, run_of, solved
 
 SETTINGS = settings_of(Config())
@@ -26,7 +27,37 @@ def record(path: Path, solutions: list[Solution]) -> None:
 
 def test_what_was_appended_is_read_back_whole(tmp_path: Path) -> None:
     record(tmp_path / "j.jsonl", SOLUTIONS)
-    assert read_journal(tmp_path / "j.jsonl")[1] == SOLUTIONS
+    assert list(solutions_in(tmp_path / "j.jsonl")) == SOLUTIONS
+
+
+def test_a_journal_holds_the_number_of_tokens_and_not_the_tokens(tmp_path: Path) -> None:
+    record(tmp_path / "j.jsonl", SOLUTIONS)
+    written = [
+        turn["completion"]["tokens"]
+        for line in (tmp_path / "j.jsonl").read_text().splitlines()[1:]
+        for trace in json.loads(line)["traces"]
+        for turn in trace["rounds"]
+    ]
+    generated = [r.completion for s in SOLUTIONS for t in s.traces for r in t.rounds]
+    assert written == [len(completion.tokens) for completion in generated]
+    read = [s.traces[0].n_tokens for s in solutions_in(tmp_path / "j.jsonl")]
+    assert read == [s.traces[0].n_tokens for s in SOLUTIONS]
+
+
+def test_a_journal_of_before_lists_tokens_and_tells_a_lost_engine_in_words(tmp_path: Path) -> None:
+    data = to_json(SOLUTIONS[0])
+    for trace in data["traces"]:
+        del trace["engine_died"]
+        for turn in trace["rounds"]:
+            turn["completion"]["tokens"] = list(range(turn["completion"]["tokens"]))
+    data["traces"][1].update(status="failed", answer=None, reason="the engine died: no memory")
+    lines = (json.dumps(entry, separators=(",", ":")) for entry in ({"settings": SETTINGS}, data))
+    (tmp_path / "old.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    (old,) = solutions_in(tmp_path / "old.jsonl")
+    assert [t.n_tokens for t in old.traces] == [t.n_tokens for t in SOLUTIONS[0].traces]
+    assert [t.engine_died for t in old.traces] == [False, True, False]
+    with Journal(tmp_path / "old.jsonl", SETTINGS) as journal:
+        assert journal.keys == {("a", "first", 0)}
 
 
 def test_a_journal_torn_at_any_byte_loses_only_the_torn_line(tmp_path: Path) -> None:
@@ -38,7 +69,7 @@ def test_a_journal_torn_at_any_byte_loses_only_the_torn_line(tmp_path: Path) -> 
         torn.write_bytes(content[:cut])
         with Journal(torn, SETTINGS) as journal:
             whole = sum(end <= cut for end in ends[1:])
-            assert read_journal(journal.path)[1] == SOLUTIONS[:whole]
+            assert list(solutions_in(journal.path)) == SOLUTIONS[:whole]
             for solution in SOLUTIONS[whole:]:
                 journal.append(solution)
         assert torn.read_bytes() == content
@@ -81,6 +112,6 @@ def test_a_journal_that_cannot_be_written_or_read_is_named(tmp_path: Path) -> No
     with pytest.raises(UserError, match="choose another --out"):
         Journal(tmp_path / "file" / "j.jsonl", SETTINGS)
     with pytest.raises(UserError, match="check the path"):
-        read_journal(tmp_path / "none.jsonl")
+        list(solutions_in(tmp_path / "none.jsonl"))
     with pytest.raises(UserError, match="nothing has been recorded"):
-        read_journal(tmp_path / "file")
+        list(solutions_in(tmp_path / "file"))

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,12 +16,12 @@ import pytest
 from aimo_submit.cards import config_for
 from aimo_submit.cli import main
 from aimo_submit.competition import competition_named
-from aimo_submit.config import Config
+from aimo_submit.config import Config, settings_of
 from aimo_submit.errors import EngineDied, UserError, install
 from aimo_submit.evaluate.problem_sets import load_problems
 from aimo_submit.evaluate.ray import Actors, Share, share_of
-from aimo_submit.evaluate.runner import evaluate, settings_of
-from aimo_submit.journal import Journal, key_of, read_journal
+from aimo_submit.evaluate.runner import evaluate, solving
+from aimo_submit.journal import Journal, key_of, solutions_in
 from aimo_submit.records import Problem, Solution
 from aimo_submit.start import start_solver
 
@@ -29,7 +29,7 @@ CONFIG = Config(samples=2)
 
 
 class Echo:
-    """A worker that answers with the length of the problem's text; some texts end its process."""
+    """A solver that answers with the length of the problem's text; some texts end its process."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -50,20 +50,17 @@ class Echo:
 
 
 class Homeless(Echo):
-    """A worker without its model."""
+    """A solver without its model."""
 
     def start(self) -> int:
         raise UserError("no model here")
 
 
 class Stillborn(Echo):
-    """A worker whose process dies while the model loads."""
+    """A solver whose process dies while the model loads."""
 
     def start(self) -> int:
         os._exit(1)
-
-
-pytestmark = [pytest.mark.model, pytest.mark.xdist_group("ray")]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -80,6 +77,11 @@ def problems(count: int) -> list[Problem]:
     return [Problem(str(k), "x" * k) for k in range(count)]
 
 
+def solved(actors: Actors, problems: list[Problem], seed: int = 0) -> list[Solution]:
+    """The problems' solutions, in the order in which they came."""
+    return list(actors.solve(deque((p, seed) for p in problems)))
+
+
 @pytest.mark.timeout(600)
 def test_a_killed_actor_loses_nothing_and_the_answers_are_those_of_one_solver(
     tmp_path: Path,
@@ -90,25 +92,24 @@ def test_a_killed_actor_loses_nothing_and_the_answers_are_those_of_one_solver(
         Journal(tmp_path / "one.jsonl", settings_of(config)) as journal,
         start_solver(config, card) as solver,
     ):
-        evaluate(solver, tasks, journal, at_once=2)
+        evaluate(solving(solver, 2), tasks, journal)
 
     with (
         Journal(tmp_path / "many.jsonl", settings_of(config)) as journal,
         Actors(config, actors=2, at_once=2) as actors,
     ):
-        while not all(place.pid for place in actors.places):
-            time.sleep(0.05)
+        actors.wait_for(2)
         killed: list[int] = []
 
         def kill_one(solution: Solution) -> None:
             if not killed:
-                killed.append(actors.places[0].pid or 0)
+                killed.extend(list(actors.pids.values())[:1])
                 os.kill(killed[0], signal.SIGKILL)
 
-        evaluate(actors, tasks, journal, at_once=4, report=kill_one)
-        assert actors.places[0].pid != killed[0]
+        evaluate(actors.solve, tasks, journal, report=kill_one)
+        assert killed[0] not in actors.pids.values()
 
-    one, many = (read_journal(tmp_path / name)[1] for name in ("one.jsonl", "many.jsonl"))
+    one, many = (list(solutions_in(tmp_path / name)) for name in ("one.jsonl", "many.jsonl"))
     assert Counter(key_of(s.problem, s.seed) for s in many) == Counter(key_of(*t) for t in tasks)
     by_id = {s.problem.id: s for s in one}
     assert {s.problem.id: s.answer for s in many} == {k: s.answer for k, s in by_id.items()}
@@ -121,45 +122,44 @@ def test_a_killed_actor_loses_nothing_and_the_answers_are_those_of_one_solver(
 
 
 def test_both_actors_work_and_each_problem_is_solved_once() -> None:
-    with Actors(CONFIG, actors=2, worker=Echo) as actors:
-        while not all(place.pid for place in actors.places):
-            time.sleep(0.05)
-        futures = [actors.submit(p, 7) for p in problems(20)]
-        solutions = [future.result(300) for future in futures]
-    assert [s.answer for s in solutions] == list(range(20))
+    with Actors(CONFIG, actors=2, solver=Echo) as actors:
+        actors.wait_for(2)
+        solutions = solved(actors, problems(20), seed=7)
+    assert sorted(s.answer for s in solutions) == list(range(20))
     assert {s.seed for s in solutions} == {7}
     assert len({s.reason for s in solutions}) == 2
 
 
+@pytest.mark.timeout(120)
 def test_a_problem_that_ends_every_actor_is_given_up_and_the_others_are_solved() -> None:
-    with Actors(CONFIG, actors=2, worker=Echo) as actors:
-        poison = actors.submit(Problem("p", "poison"), 0)
-        rest = [actors.submit(p, 0) for p in problems(6)]
+    answers: list[int] = []
+    with Actors(CONFIG, actors=2, solver=Echo) as actors:
+        jobs = deque((p, 0) for p in [Problem("p", "poison"), *problems(6)])
         with pytest.raises(EngineDied, match="problem p"):
-            poison.result(600)
-        assert [future.result(300).answer for future in rest] == list(range(6))
+            answers.extend(solution.answer for solution in actors.solve(jobs))
+    assert sorted(answers) == list(range(6))
 
 
 def test_an_error_of_the_user_comes_back_as_it_was_raised() -> None:
-    with Actors(CONFIG, actors=1, worker=Echo) as actors:
+    with Actors(CONFIG, actors=1, solver=Echo) as actors:
         with pytest.raises(UserError, match="^this problem cannot be solved$"):
-            actors.submit(Problem("f", "fault"), 0).result(300)
-        assert actors.submit(Problem("g", "fine"), 0).result(300).answer == 4
+            solved(actors, [Problem("f", "fault")])
+        assert [s.answer for s in solved(actors, [Problem("g", "fine")])] == [4]
 
 
 def test_a_model_that_no_actor_can_load_ends_the_run_with_its_reason() -> None:
-    with pytest.raises(UserError, match="^no model here$"), Actors(CONFIG, worker=Homeless):
+    with pytest.raises(UserError, match="^no model here$"), Actors(CONFIG, solver=Homeless):
         pass
-    with pytest.raises(EngineDied), Actors(CONFIG, actors=2, worker=Stillborn):
+    with pytest.raises(EngineDied), Actors(CONFIG, actors=2, solver=Stillborn):
         pass
 
 
 def test_a_run_that_is_left_leaves_no_actor_behind() -> None:
-    with Actors(CONFIG, actors=2, worker=Echo) as actors:
-        waiting = [actors.submit(p, 0) for p in problems(200)]
-        pids = [place.pid for place in actors.places if place.pid]
-        for future in waiting:
-            future.cancel()
+    with Actors(CONFIG, actors=2, solver=Echo) as actors:
+        solutions = actors.solve(deque((p, 0) for p in problems(200)))
+        next(solutions)
+        pids = list(actors.pids.values())
+        solutions.close()
     deadline = time.monotonic() + 60
     while any(Path(f"/proc/{pid}").exists() for pid in pids):
         assert time.monotonic() < deadline, "an actor outlived its run"
@@ -203,7 +203,7 @@ def test_an_actor_keeps_no_more_threads_busy_than_it_has_cpus() -> None:
 @pytest.mark.parametrize(
     ("before", "address", "message"),
     [
-        ("sys.modules['ray'] = None", "auto", f"--ray needs Ray: {install('ray')}"),
+        ("sys.modules['ray'] = None", "auto", f": {install('ray')}"),
         ("", "127.0.0.1:1", "no Ray cluster at 127.0.0.1:1"),
     ],
 )

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from aimo_submit.cli import main
-from aimo_submit.config import Config
+from aimo_submit.config import Config, settings_of
 from aimo_submit.engines import Engine
 from aimo_submit.engines.scripted import ScriptedEngine, ScriptedSandbox
 from aimo_submit.errors import EngineDied
-from aimo_submit.evaluate.runner import evaluate, problems_at_once, remaining, settings_of
+from aimo_submit.evaluate.runner import evaluate, problems_at_once, remaining, solving
 from aimo_submit.formats.families import FORMATS
-from aimo_submit.journal import Journal, key_of, read_journal
+from aimo_submit.journal import Journal, key_of, solutions_in
 from aimo_submit.pool.arrays import load_pool
 from aimo_submit.records import Execution, Outcome, Problem, Solution
 from aimo_submit.sandbox import Sandbox
@@ -59,8 +59,8 @@ def test_a_killed_evaluation_resumes_to_the_same_samples(tmp_path: Path) -> None
         kill_after(torn, lines)
     done = subprocess.run(eval_command(torn), check=True, capture_output=True, text=True)
     assert "maj@8" in done.stdout
-    reference = {key_of(s.problem, s.seed): s for s in read_journal(whole)[1]}
-    resumed = read_journal(torn)[1]
+    reference = {key_of(s.problem, s.seed): s for s in solutions_in(whole)}
+    resumed = list(solutions_in(torn))
     counts = Counter(key_of(s.problem, s.seed) for s in resumed)
     assert counts == Counter(dict.fromkeys(reference, 1))
     assert len(counts) == PROBLEMS * SEEDS
@@ -96,9 +96,9 @@ def test_each_problem_is_on_disk_before_another_begins(tmp_path: Path) -> None:
     ):
 
         def report(solution: Solution) -> None:
-            held.append(len(read_journal(tmp_path / "j.jsonl")[1]))
+            held.append(len(list(solutions_in(tmp_path / "j.jsonl"))))
 
-        evaluate(solver, remaining(problems, [0], journal), journal, report=report)
+        evaluate(solving(solver), remaining(problems, [0], journal), journal, report=report)
     assert held == [1, 2, 3, 4, 5]
 
 
@@ -190,8 +190,8 @@ def test_a_problem_under_which_the_engine_dies_is_redone(tmp_path: Path, deaths:
         Journal(tmp_path / "j.jsonl", settings_of(config)) as journal,
         scripted_solver(config, dying(deaths)) as solver,
     ):
-        evaluate(solver, remaining(problems, [0], journal), journal)
-    solutions = read_journal(tmp_path / "j.jsonl")[1]
+        evaluate(solving(solver), remaining(problems, [0], journal), journal)
+    solutions = list(solutions_in(tmp_path / "j.jsonl"))
     assert [(s.problem.id, s.answer) for s in solutions] == [("a", 42), ("b", 42)]
     assert all(t.answer == 42 for s in solutions for t in s.traces)
 
@@ -203,5 +203,5 @@ def test_a_run_without_any_engine_ends_and_records_nothing_false(tmp_path: Path)
         scripted_solver(config, dying(1000)) as solver,
     ):
         with pytest.raises(EngineDied, match="problem a"):
-            evaluate(solver, [(Problem("a", "first", 42), 0)], journal)
-        assert read_journal(journal.path)[1] == []
+            evaluate(solving(solver), [(Problem("a", "first", 42), 0)], journal)
+        assert list(solutions_in(journal.path)) == []

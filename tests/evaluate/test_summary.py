@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,9 @@ from rich.console import Console
 from aimo_submit.cli import main
 from aimo_submit.cli.tables import seeds_table
 from aimo_submit.config import Config
-from aimo_submit.evaluate.summary import compare, submission, summarise
-from aimo_submit.journal import Journal
-from aimo_submit.records import Problem, Solution, Status, Trace, Vote
+from aimo_submit.evaluate.summary import expected_score, grades_of, lead_of, summarise
+from aimo_submit.journal import Journal, solutions_in
+from aimo_submit.records import Completion, Finish, Problem, Round, Solution, Status, Trace, Vote
 from tests.scripted import ANSWER, ASK, replies, run_of, solved
 
 
@@ -59,12 +61,12 @@ def test_an_unfinished_seed_does_not_distort_the_deviation() -> None:
 def test_two_runs_are_compared_on_the_problems_that_both_have() -> None:
     ours = [solution("a", [1, 1]), solution("b", [1, 2]), solution("c", [1, 1])]
     theirs = [solution("d", [1, 1]), solution("b", [2, 1]), solution("a", [1, 2])]
-    both, pass_1, maj_n = compare(ours, theirs)
+    both, pass_1, maj_n = lead_of(grades_of(ours), grades_of(theirs))
     assert pass_1
     assert maj_n
     assert (both, pass_1.mean, maj_n.mean) == (2, 0.25, 0.5)
     assert maj_n.interval == (0.0, 1.0)
-    assert compare(ours, [solution("e", [1])]) == (0, None, None)
+    assert lead_of(grades_of(ours), grades_of([solution("e", [1])])) == (0, None, None)
 
 
 def test_the_command_tells_how_far_a_run_is_ahead(
@@ -78,6 +80,22 @@ def test_the_command_tells_how_far_a_run_is_ahead(
     told = " ".join(capsys.readouterr().out.split())
     assert "ahead on 1 problems of both, paired, in points: pass@1 +50.0" in told
     assert "maj +0.0" in told
+
+
+def test_a_run_is_summed_up_one_solution_at_a_time(tmp_path: Path) -> None:
+    long = solution("a", [1] * 24)
+    for trace in long.traces:
+        trace.rounds = [Round(Completion("word " * 2000, (), Finish.EOS, 0.0, 2000))]
+    with Journal(tmp_path / "a.jsonl", {}) as journal:
+        for seed in range(60):
+            journal.append(dataclasses.replace(long, seed=seed))
+    assert (tmp_path / "a.jsonl").stat().st_size > 14e6
+    tracemalloc.start()
+    summary = summarise(solutions_in(tmp_path / "a.jsonl"))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (summary.solutions, summary.tokens) == (60, 60 * 24 * 2000)
+    assert peak < 5e6
 
 
 def test_without_gold_answers_no_accuracy_is_claimed() -> None:
@@ -106,15 +124,15 @@ def test_one_submission_varies_by_its_problems_and_by_its_seed() -> None:
         for kind in ("sure", "even")
         for k in range(20)
     ]
-    expected = submission(runs, problems=50)
+    expected = expected_score(grades_of(runs), problems=50)
     assert expected
     assert expected.mean == pytest.approx(50 * 0.75)
     assert expected.deviation == pytest.approx((50 * 0.75 * 0.25) ** 0.5)
     assert expected.over_seeds == pytest.approx((50 * (0 + 1 / 3) / 2) ** 0.5)
-    once = submission([s for s in runs if s.seed == 0])
+    once = expected_score(grades_of(s for s in runs if s.seed == 0))
     assert once
     assert once.over_seeds is None
-    assert submission([]) is None
+    assert expected_score([]) is None
 
 
 def test_the_runs_are_shown_one_by_one_with_their_deviation() -> None:
@@ -125,9 +143,9 @@ def test_the_runs_are_shown_one_by_one_with_their_deviation() -> None:
         for name, first in zip("ab", answers, strict=True)
     ]
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(seeds_table([*runs, solution("a", [1], 3)]))
+    console.print(seeds_table(grades_of([*runs, solution("a", [1], 3)])))
     shown = console.export_text()
     assert "1.0 ± 1.0 of 2 over 3 seed(s)" in shown
     assert "1 (unfinished)" in shown
     assert "one submission of 50 such problems:" in shown
-    assert seeds_table(runs[:2]) is None, "one run has no deviation"
+    assert seeds_table(grades_of(runs[:2])) is None, "one run has no deviation"

@@ -16,7 +16,15 @@ from aimo_submit.answers import extract
 from aimo_submit.errors import UserError
 from aimo_submit.formats import harmony
 from aimo_submit.formats.families import FORMATS, format_named
-from aimo_submit.records import Completion, Execution, Finish, Outcome, Scope
+from aimo_submit.records import (
+    Completion,
+    Execution,
+    Finish,
+    Outcome,
+    Scope,
+    from_json,
+    to_json,
+)
 from tests.scripted import run_of, solved
 
 NUMINA = FORMATS["numina_tir"]
@@ -368,6 +376,18 @@ def test_gpt_oss_answers_on_the_final_channel(harmony_tokens: Any) -> None:
     assert extract(GPT_OSS.words("", completion)) == 42
     thought = generated(harmony_tokens, "<|channel|>analysis<|message|>So \\boxed{7}")
     assert extract(GPT_OSS.words("", thought)) == 7
+
+
+@pytest.mark.index
+@pytest.mark.xdist_group("harmony")
+def test_a_recorded_gpt_oss_completion_says_what_it_said(harmony_tokens: Any) -> None:
+    """A journal keeps the number of its tokens only; training data is made of such."""
+    completion = generated(harmony_tokens, f"{THINKS}<|channel|>analysis<|message|>So.<|end|>")
+    final = generated(harmony_tokens, f"{THINKS}{FINAL}")
+    for spoken in (completion, final):
+        recorded = from_json(Completion, to_json(spoken))
+        assert recorded.tokens == ()
+        assert GPT_OSS.words("", recorded) == GPT_OSS.words("", spoken) != ""
 
 
 @pytest.mark.index

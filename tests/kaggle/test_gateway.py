@@ -29,7 +29,7 @@ from aimo_submit.engines import Engine, Sampling
 from aimo_submit.engines.scripted import ScriptedEngine, ScriptedSandbox
 from aimo_submit.errors import EngineDied, UserError
 from aimo_submit.formats.families import FORMATS
-from aimo_submit.journal import read_journal
+from aimo_submit.journal import settings_in, solutions_in
 from aimo_submit.kaggle.rehearsal.fake_gateway import FakeGateway
 from aimo_submit.kaggle.runtime.gateway import predict_function, serve
 from aimo_submit.kaggle.runtime.predictor import (
@@ -487,7 +487,8 @@ def test_traces_and_table_grow_with_every_problem(tmp_path: Path) -> None:
         for k in range(3):
             predictor.predict(k, TEXT if k != 1 else "")
             assert len(table_of(tmp_path)) == k + 1
-            settings, solutions = read_journal(tmp_path / "traces-1.jsonl")
+            settings = settings_in(tmp_path / "traces-1.jsonl")
+            solutions = list(solutions_in(tmp_path / "traces-1.jsonl"))
             assert len(solutions) == k + 1
     assert settings["edition"] == "aimo-2"
     assert [len(s.traces) for s in solutions] == [2, 0, 2]
@@ -536,7 +537,7 @@ def test_a_disk_that_is_full_for_a_while_loses_only_what_came_then(tmp_path: Pat
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert predictor.predict("c", TEXT) == 42
-    _, solutions = read_journal(tmp_path / "traces-1.jsonl")
+    solutions = list(solutions_in(tmp_path / "traces-1.jsonl"))
     assert [s.problem.id for s in solutions] == ["a", "c"]
     assert [row["problem"] for row in table_of(tmp_path)] == ["a", "b", "c"]
 

@@ -277,7 +277,7 @@ def test_limits_are_read_in_hours_minutes_or_seconds(text: str, seconds: float) 
 
 def journal(folder: Path, problems: int = 6, samples: int = 8) -> Path:
     """A folder with a small journal."""
-    from aimo_submit.evaluate.runner import settings_of
+    from aimo_submit.config import settings_of
     from aimo_submit.journal import Journal
 
     rng = np.random.default_rng(0)

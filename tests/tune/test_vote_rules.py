@@ -11,11 +11,10 @@ import pytest
 from rich.console import Console
 
 from aimo_submit.cli.tables import rules_table
-from aimo_submit.config import Config
+from aimo_submit.config import Config, settings_of
 from aimo_submit.errors import UserError
-from aimo_submit.evaluate.runner import settings_of
 from aimo_submit.journal import Journal
-from aimo_submit.pool.ballots import Ballot, ballots_of, load_ballots
+from aimo_submit.pool.ballots import Ballot, ballots_in, ballots_of
 from aimo_submit.records import Problem, Status, Trace, Vote
 from aimo_submit.tune.vote_rules import (
     Tally,
@@ -81,8 +80,8 @@ def test_a_journal_gives_the_ballots_whose_gold_answer_is_known(tmp_path: Path) 
     with Journal(tmp_path / "run.jsonl", settings_of(config)) as journal:
         for solution in solutions:
             journal.append(solution)
-    ballots = load_ballots(tmp_path / "run.jsonl")
-    assert ballots == ballots_of(solutions[:1])
+    ballots = list(ballots_in(tmp_path / "run.jsonl"))
+    assert ballots == list(ballots_of(solutions[:1]))
     assert all(score.accuracy == 1.0 for score in compare(ballots))
 
 
@@ -91,7 +90,7 @@ def test_a_table_gives_one_ballot_a_problem_with_what_it_tells_of_each_sample(
 ) -> None:
     path = tmp_path / "votes.csv"
     path.write_text(HEADER + "a,5,5,5,1\na,5,5.0{kg},5,1\nb,7,1.5,,0\na,5,\\frac{12}{2},,0\n")
-    a, b = load_ballots(path)
+    a, b = ballots_in(path)
     assert (a.problem, a.gold, [t.answer for t in a.traces]) == ("a", 5, [5, 5, 6])
     assert [t.sample for t in a.traces] == [0, 1, 2]
     assert [t.rounds[0].code is not None for t in a.traces] == [True, True, False]
@@ -113,13 +112,13 @@ def test_a_table_that_cannot_be_read_is_said_in_one_line(
     path = tmp_path / "votes.csv"
     path.write_text(content)
     with pytest.raises(UserError, match=told) as error:
-        load_ballots(path)
+        list(ballots_in(path))
     assert "\n" not in str(error.value)
 
 
 def test_a_missing_table_is_an_error_of_the_user(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot read"):
-        load_ballots(tmp_path / "none.csv")
+        list(ballots_in(tmp_path / "none.csv"))
 
 
 def test_a_tally_counts_the_leader_its_rival_and_the_silent() -> None:
@@ -172,11 +171,11 @@ def test_what_is_shown_names_every_rule_and_both_probabilities() -> None:
     console.print(rules_table(compare(ballots)))
     shown = console.export_text()
     assert all(rule in shown for rule in RULES)
-    assert [line.partition(":")[0] for line in quality_lines(ballots)] == [
+    assert [line.partition(":")[0] for line in quality_lines(tallies(ballots))] == [
         "share of votes",
         "confidence",
     ]
-    assert quality_lines([ballot("a", None)]) == []
+    assert quality_lines(tallies([ballot("a", None)])) == []
 
 
 NEEDS_TABLES = pytest.mark.skipif(not TABLES, reason=NOT_SHARED)
@@ -184,7 +183,7 @@ NEEDS_TABLES = pytest.mark.skipif(not TABLES, reason=NOT_SHARED)
 
 @NEEDS_TABLES
 def test_on_recorded_votes_the_default_is_within_noise_of_every_rule() -> None:
-    ballots = [b for path in TABLES for b in load_ballots(path)]
+    ballots = [b for path in TABLES for b in ballots_in(path)]
     for score in compare(ballots):
         assert score.gain_interval[0] <= 0, score.rule
 
@@ -192,7 +191,7 @@ def test_on_recorded_votes_the_default_is_within_noise_of_every_rule() -> None:
 @NEEDS_TABLES
 def test_on_recorded_votes_the_confidence_is_better_than_the_share_of_votes() -> None:
     for path in TABLES:
-        counted = tallies(load_ballots(path))
+        counted = tallies(ballots_in(path))
         right = [t.right for t in counted]
         share = quality([t.votes / t.samples for t in counted], right)
         stated = quality(confidences(counted), right)
@@ -202,7 +201,7 @@ def test_on_recorded_votes_the_confidence_is_better_than_the_share_of_votes() ->
 
 @NEEDS_TABLES
 def test_the_constants_are_those_that_the_recorded_votes_give() -> None:
-    tables = [[t for p in parts(load_ballots(path), 8) for t in p] for path in TABLES]
+    tables = [[t for p in parts(ballots_in(path), 8) for t in p] for path in TABLES]
     weights = [1000 / len(table) for table in tables for _ in table]
     slope, intercept = fit([t for table in tables for t in table], weights)
     assert (slope, intercept) == pytest.approx((SLOPE, INTERCEPT), abs=0.06)

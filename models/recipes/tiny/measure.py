@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aimo_submit.evaluate.summary import share_right
-from aimo_submit.journal import read_journal
+from aimo_submit.journal import solutions_in
 from aimo_submit.records import Solution
 
 
@@ -35,7 +35,7 @@ def main() -> None:
     """Prints the share of second rounds among solved samples, and pass@1 by family."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("journal", type=Path, help="what eval recorded")
-    _, solutions = read_journal(parser.parse_args().journal)
+    solutions = list(solutions_in(parser.parse_args().journal))
     print(f"second round  {second_round(solutions):.1%} of the solved samples")
     for family, share in by_family(solutions).items():
         print(f"  {share:6.1%}  {family}")

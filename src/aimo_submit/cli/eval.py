@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,23 +23,20 @@ from aimo_submit.cli.tables import (
     summary_table,
 )
 from aimo_submit.competition import competition_named
-from aimo_submit.config import Config
+from aimo_submit.config import Config, settings_of, settings_that
 from aimo_submit.errors import UserError
 from aimo_submit.evaluate import runner
 from aimo_submit.evaluate.problem_sets import load_problems
-from aimo_submit.evaluate.ray import Actors
-from aimo_submit.evaluate.runner import Job, Solving, problems_at_once, settings_of
-from aimo_submit.evaluate.summary import compare, summarise
-from aimo_submit.journal import Journal, Key, key_of, read_journal, settings_in
+from aimo_submit.evaluate.ray import LOCAL, Actors
+from aimo_submit.evaluate.runner import Job, Solving, problems_at_once, solving
+from aimo_submit.evaluate.summary import Summary, grades_of, lead_of, summarise
+from aimo_submit.journal import Journal, Key, key_of, locations_in, settings_in, solutions_in
 from aimo_submit.pool.arrays import load_pool
-from aimo_submit.pool.ballots import load_ballots
-from aimo_submit.pool.reading import Index, alike
+from aimo_submit.pool.ballots import Ballot, ballots_in
+from aimo_submit.pool.reading import alike
 from aimo_submit.records import Solution
 from aimo_submit.start import start_solver
 from aimo_submit.tune import vote_rules
-
-# What would end samples early, or add to them; a pool has every sample as it came.
-NOT_IN_POOLS = ("early_stop", "problem_timeout_s", "total_time_s", "problems")
 
 
 @Parameter(name="*")
@@ -110,24 +108,25 @@ def evaluate(problems: str, /, *, how: Evaluation = ONCE, run: RunOptions = NONE
         say(pool_table(how.pool, load_pool(how.pool)))
     elif not how.pool:
         wanted = {key_of(p, seed) for p in chosen for seed in seeds}
-        _print_summary([s for s in read_journal(path)[1] if key_of(s.problem, s.seed) in wanted])
+        _print_summary(s for s in solutions_in(path) if key_of(s.problem, s.seed) in wanted)
     note(f"every sample is in {path}")
 
 
 def _unstopped(config: Config) -> Config:
-    off = [name for name in NOT_IN_POOLS if getattr(config, name) is not None]
-    if off:
-        note(f"a pool keeps every sample to its end: {', '.join(off)} left aside")
-    return Config.of({**dataclasses.asdict(config), **dict.fromkeys(off), "picks": 0})
+    whole = Config()
+    off = {name: getattr(whole, name) for name in settings_that("cuts", "aside")}
+    given = [name for name, value in off.items() if getattr(config, name) != value]
+    if given:
+        note(f"a pool keeps every sample to its end: {', '.join(given)} left aside")
+    return dataclasses.replace(config, **off)
 
 
 def _elsewhere(path: Path, settings: dict[str, Any]) -> set[Key]:
     """The keys in the pool's other journals, which must all be of one kind with this run."""
     others = [file for file in path.parent.glob("*.jsonl") if file != path]
-    if not others:
-        return set()
     alike([("this run", settings), *((str(file), settings_in(file)) for file in others)])
-    return Index(path.parent).keys(settings["samples"])
+    places = chain.from_iterable(map(locations_in, others))
+    return {place.key for place in places if place.samples >= settings["samples"]}
 
 
 def _solve(config: Config, card: Card, jobs: list[Job], journal: Journal, how: Evaluation) -> None:
@@ -143,16 +142,15 @@ def _solve(config: Config, card: Card, jobs: list[Job], journal: Journal, how: E
     with ExitStack() as stack:
         with notes.status(f"loading {card.name} on {config.engine}"):
             if how.ray is None:
-                started = start_solver(config, card, watch=board.watch)
-                solver: Solving = stack.enter_context(started)
+                solver = stack.enter_context(start_solver(config, card, watch=board.watch))
+                solve: Solving = solving(solver, at_once)
             else:
-                address = how.ray[0] if how.ray else "local"
+                address = how.ray[0] if how.ray else LOCAL
                 crew = Actors(config, address=address, actors=how.actors, at_once=at_once)
-                solver = stack.enter_context(crew)
-                at_once *= crew.share.actors
+                solve = stack.enter_context(crew).solve
         if notes.is_terminal:
             stack.enter_context(board.live)
-        runner.evaluate(solver, jobs, journal, at_once=at_once, report=report)
+        runner.evaluate(solve, jobs, journal, report=report)
 
 
 def summary(file: Path, /, *, against: Path | None = None) -> None:
@@ -162,22 +160,23 @@ def summary(file: Path, /, *, against: Path | None = None) -> None:
         file: the journal that eval wrote
         against: another journal: how far FILE is ahead of it
     """
-    _, solutions = read_journal(file)
-    if not solutions:
+    ours = _print_summary(solutions_in(file))
+    if not ours.solutions:
         raise UserError(f"{file}: no problem has been solved yet")
-    _print_summary(solutions)
     if against:
-        both, pass_1, maj_n = compare(solutions, read_journal(against)[1])
+        both, pass_1, maj_n = lead_of(ours.grades, grades_of(solutions_in(against)))
         if pass_1 is None or maj_n is None:
             raise UserError("the two journals have no problem with a gold answer in common")
         say(comparison(both, pass_1, maj_n))
 
 
-def _print_summary(solutions: Sequence[Solution]) -> None:
-    say(summary_table(summarise(solutions)))
-    table = seeds_table(solutions)
-    if table:
+def _print_summary(solutions: Iterable[Solution]) -> Summary:
+    found = summarise(solutions)
+    if found.solutions:
+        say(summary_table(found))
+    if table := seeds_table(found.grades):
         say(table)
+    return found
 
 
 def votes(files: list[Path], /) -> None:
@@ -186,7 +185,14 @@ def votes(files: list[Path], /) -> None:
     Args:
         files: journals, or .csv tables of answers
     """
-    ballots = [ballot for path in files for ballot in load_ballots(path)]
-    say(rules_table(vote_rules.compare(ballots), f"{len(ballots)} votes"))
-    for line in vote_rules.quality_lines(ballots):
+    counted: list[list[vote_rules.Tally]] = []  # of each ballot; none where no sample answered
+
+    def ballots() -> Iterator[Ballot]:
+        for ballot in chain.from_iterable(map(ballots_in, files)):
+            counted.append(vote_rules.tallies([ballot]))
+            yield ballot
+
+    scores = vote_rules.compare(ballots())
+    say(rules_table(scores, f"{len(counted)} votes"))
+    for line in vote_rules.quality_lines(list(chain.from_iterable(counted))):
         say(line)

@@ -7,7 +7,8 @@ from pathlib import Path
 from aimo_submit.cli.options import note, say
 from aimo_submit.cli.tables import pool_table
 from aimo_submit.pool.arrays import load_pool
-from aimo_submit.pool.tables import import_votes, to_parquet
+from aimo_submit.pool.ballots import import_votes
+from aimo_submit.pool.tables import to_parquet
 
 
 def show(pool: Path, /) -> None:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from rich.markup import escape
 from rich.table import Table
 
-from aimo_submit.evaluate.summary import Accuracy, Submission, Summary, share_right, submission
+from aimo_submit.config import settings_that
+from aimo_submit.evaluate.summary import Accuracy, Expected, Grade, Summary, expected_score
 from aimo_submit.pool.arrays import Pool, majority_accuracy
-from aimo_submit.records import Solution
 from aimo_submit.tune.advice import clock, points
 
 if TYPE_CHECKING:
@@ -27,45 +27,40 @@ if TYPE_CHECKING:
     from aimo_submit.tune.what_if import Comparison
 
 STEP = 0.005  # of accuracy: what lies closer on the front is not printed
-# Settings that tell one pool from another, besides the figures.
-SHOWN = (
-    *("model", "engine", "edition", "temperature", "top_p", "max_new_tokens", "code_timeout_s"),
-    "on_failure",
-)
 
 
 def summary_table(summary: Summary) -> Table:
     """The summary of a run, a row a figure."""
     table = Table(show_header=False, box=None)
+    problems, seeds = len(summary.problems), len(summary.seeds)
     rows = [
-        ("problems", f"{summary.problems} x {summary.seeds} seed(s), N = {summary.samples}"),
+        ("problems", f"{problems} x {seeds} seed(s), N = {summary.samples}"),
         ("pass@1", _accuracy(summary.pass_1)),
         (f"maj@{summary.samples}", _accuracy(summary.maj_n)),
         ("second round", f"{summary.second_round:.1%} of the answered samples ran code again"),
         ("tokens", f"{summary.tokens:,}"),
         ("seconds", f"{summary.seconds:,.1f}, summed over problems"),
         ("sample time", _shares(summary)),
-        *((f"  {n}", escape(ending)) for ending, n in summary.endings.items()),
+        *((f"  {n}", escape(ending)) for ending, n in summary.endings.most_common()),
     ]
     for name, value in rows:
         table.add_row(name, value)
     return table
 
 
-def seeds_table(solutions: Sequence[Solution]) -> Table | None:
+def seeds_table(grades: Sequence[Grade]) -> Table | None:
     """Each seed's run, their mean and deviation, and what that means for one submission."""
-    expected = submission(solutions)
-    by_seed: dict[int, list[Solution]] = defaultdict(list)
-    for s in solutions:
-        if s.correct is not None:
-            by_seed[s.seed].append(s)
+    expected = expected_score(grades)
+    by_seed: dict[int, list[Grade]] = defaultdict(list)
+    for grade in grades:
+        by_seed[grade.seed].append(grade)
     if expected is None or len(by_seed) < 2:
         return None
     most = max(map(len, by_seed.values()))
     table = Table("seed", "problems", "right", "pass@1", "maj", title="run by run")
     for seed, own in sorted(by_seed.items()):
-        right = sum(bool(s.correct) for s in own)
-        pass_1 = float(np.mean([share_right(s) for s in own]))
+        right = sum(grade.right for grade in own)
+        pass_1 = float(np.mean([grade.pass_1 for grade in own]))
         note = "" if len(own) == most else " (unfinished)"
         table.add_row(
             str(seed), f"{len(own)}{note}", str(right), f"{pass_1:.1%}", f"{right / len(own):.1%}"
@@ -75,13 +70,13 @@ def seeds_table(solutions: Sequence[Solution]) -> Table | None:
     return table
 
 
-def _mean_sd(runs: Sequence[Sequence[Solution]]) -> str:
-    scores = [sum(bool(s.correct) for s in own) for own in runs]
+def _mean_sd(runs: Sequence[Sequence[Grade]]) -> str:
+    scores = [sum(grade.right for grade in own) for own in runs]
     spread = f" ± {np.std(scores, ddof=1):.1f}" if len(scores) > 1 else ""
     return f"{np.mean(scores):.1f}{spread} of {len(runs[0])} over {len(scores)} seed(s)"
 
 
-def _expectation(expected: Submission) -> str:
+def _expectation(expected: Expected) -> str:
     chance = (
         "" if expected.over_seeds is None else f", of which ± {expected.over_seeds:.1f} by seed"
     )
@@ -137,6 +132,8 @@ def rules_table(scores: Sequence[Score], title: str = "") -> Table:
 
 def pool_table(path: Path, pool: Pool) -> Table:
     """The pool in figures, a row each."""
+    sampled = settings_that("same", "told")
+    told = [name for name in sampled if pool.settings.get(name) not in (None, [])]
     counts = pool.present.sum(axis=1)
     some = (
         f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
@@ -148,12 +145,11 @@ def pool_table(path: Path, pool: Pool) -> Table:
         ("problems", f"{len(pool.problems)}"),
         ("samples", f"{some} a problem, {counts.sum():,} in all"),
         ("seeds", ", ".join(str(seed) for seed in sorted(set(pool.seed[pool.present].tolist())))),
-        ("rounds", f"{pool.tokens.shape[2]}"),
         ("pass@1", f"{(right.sum(axis=1) / counts).mean():.1%}"),
         (f"maj@{counts.max()}", f"{majority_accuracy(pool):.1%}"),
         ("tokens", f"{lengths.sum():,}; {_mean(lengths, right)} a right sample, "
                    f"{_mean(lengths, wrong)} a wrong one"),
-        *((name, str(pool.settings[name])) for name in SHOWN if name in pool.settings),
+        *((name, str(pool.settings[name])) for name in told),
     ):  # fmt: skip
         table.add_row(name, value)
     return table

@@ -14,10 +14,10 @@ from aimo_submit import show
 from aimo_submit.cards import Card, card_file, fits_context, load_card
 from aimo_submit.cli.options import NONE_GIVEN, Count, RunOptions, at_least, note, notes, say
 from aimo_submit.competition import competition_named
-from aimo_submit.config import Config
+from aimo_submit.config import Config, settings_of
 from aimo_submit.errors import UserError, need
 from aimo_submit.evaluate.problem_sets import BUNDLED, load_problems
-from aimo_submit.evaluate.runner import problems_at_once, remaining, settings_of
+from aimo_submit.evaluate.runner import problems_at_once, remaining
 from aimo_submit.journal import Journal
 from aimo_submit.records import Problem
 from aimo_submit.start import start_solver

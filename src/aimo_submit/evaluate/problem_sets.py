@@ -1,4 +1,8 @@
-"""Problem sets: bundled with the kit, from files, from the Hugging Face hub."""
+"""Problem sets: bundled with the kit, named as others name them, from files, from the hub.
+
+A source gives rows, each with the place where it stands; a named set chooses among them; what is
+left becomes problems, whose gold answers are brought under a competition's rule.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from aimo_submit.competition import Competition
-from aimo_submit.errors import UserError, install
+from aimo_submit.errors import UserError, need
 from aimo_submit.records import Problem
+
+Columns = Mapping[str, Any]
+Placed = tuple[str, Columns]  # where a row stands, and its columns
 
 # name -> file in aimo_submit/data
 BUNDLED = {"tiny": "tiny_test.jsonl", "original": "original.jsonl"}
@@ -25,14 +32,46 @@ TEXT_COLUMNS = ("problem", "question", "Problem", "Question")
 ANSWER_COLUMNS = ("answer", "expected_answer", "Answer", "gold")
 
 
-Row = tuple[str, Mapping[str, Any]]  # where the row stands, and its columns
+@dataclass(frozen=True, slots=True)
+class NamedSet:
+    """Where a set lies on the hub, how many problems it has, and its level of MATH."""
+
+    hub: str
+    count: int
+    level: int | None = None
+
+    def chosen(self, rows: Iterable[Placed]) -> Iterator[Placed]:
+        """The rows that belong to the set, each with its answer."""
+        for where, row in rows:
+            if self.level is None or "level" not in row:
+                yield where, row
+            elif _level(row["level"]) == self.level:
+                answer = _integer(row["answer"] if "answer" in row else _box(row.get("solution")))
+                if answer is not None:
+                    yield where, {**row, "answer": answer}
+
+    def check(self, source: str, found: int) -> None:
+        """Raises UserError unless that many problems are the whole set."""
+        if found != self.count:
+            raise UserError(
+                f"{source}: {found} problems, but the set has {self.count}; take it from "
+                f"{self.hub}, or name the file alone to evaluate what it holds"
+            )
+
+
+NAMED = {
+    "amc": NamedSet("AI-MO/aimo-validation-amc", 83),
+    "aime": NamedSet("AI-MO/aimo-validation-aime", 90),
+    "math4": NamedSet("AI-MO/aimo-validation-math-level-4", 754, level=4),
+    "math5": NamedSet("AI-MO/aimo-validation-math-level-5", 721, level=5),
+}
 
 
 def load_problems(source: str, competition: Competition) -> list[Problem]:
     """The problems of a bundled or named set, a file (.csv, .jsonl, .parquet) or a set of the hub.
 
-    `NAME=FILE` takes a named set from a file instead of the hub. Gold answers are brought under
-    the competition's rule. Whatever is malformed is a `UserError` that names row and column.
+    `NAME=FILE` takes a named set from a file instead of the hub. Raises UserError with the row and
+    the column of anything malformed.
     """
     name, _, file = source.partition("=")
     named = NAMED.get(name)
@@ -51,7 +90,7 @@ def load_problems(source: str, competition: Competition) -> list[Problem]:
     return problems
 
 
-def rows_of(source: str) -> Iterator[Row]:
+def rows_of(source: str) -> Iterator[Placed]:
     """The rows of a bundled set, a file or a set of the hub, each with where it stands."""
     if source in BUNDLED:
         file = resources.files("aimo_submit") / "data" / BUNDLED[source]
@@ -67,7 +106,7 @@ def rows_of(source: str) -> Iterator[Row]:
     )
 
 
-def _file(path: Path) -> Iterator[Row]:
+def _file(path: Path) -> Iterator[Placed]:
     if path.suffix == ".jsonl":
         try:
             return _jsonl(str(path), path.read_text(encoding="utf-8").splitlines())
@@ -75,16 +114,12 @@ def _file(path: Path) -> Iterator[Row]:
             raise UserError(f"cannot read {path}: {error}; save it as UTF-8") from error
     if path.suffix not in (".csv", ".parquet"):
         raise UserError(f"{path}: unknown kind of file; use .csv, .jsonl or .parquet")
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise UserError(f"{path.suffix} files need: {install('data')}") from error
-
+    pandas = need("pandas", "data")
     try:
         if path.suffix == ".csv":
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+            frame = pandas.read_csv(path, dtype=str, keep_default_na=False)
         else:
-            frame = pd.read_parquet(path)
+            frame = pandas.read_parquet(path)
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
         reason = str(error).strip().splitlines()[0]
         hint = "; save it as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
@@ -92,7 +127,7 @@ def _file(path: Path) -> Iterator[Row]:
     return _numbered(str(path), frame.to_dict("records"))
 
 
-def _jsonl(source: str, lines: Iterable[str]) -> Iterator[Row]:
+def _jsonl(source: str, lines: Iterable[str]) -> Iterator[Placed]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -107,14 +142,11 @@ def _jsonl(source: str, lines: Iterable[str]) -> Iterator[Row]:
         yield f"{source}: row {number}", row
 
 
-def _hub(name: str) -> Iterator[Row]:
-    try:
-        from datasets import load_dataset
-    except ImportError as error:
-        raise UserError(f"sets of the hub need: {install('data')}") from error
+def _hub(name: str) -> Iterator[Placed]:
+    datasets = need("datasets", "data")
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # it tells every retry twice
     try:
-        rows = load_dataset(name, split="train")
+        rows = datasets.load_dataset(name, split="train")
     except Exception as error:  # the hub's client raises a dozen kinds; all mean the same to a user
         raise UserError(
             f"cannot load {name} from the hub ({type(error).__name__}); check the name and the "
@@ -123,12 +155,12 @@ def _hub(name: str) -> Iterator[Row]:
     return _numbered(name, rows)
 
 
-def _numbered(source: str, rows: Iterable[Mapping[Any, Any]]) -> Iterator[Row]:
+def _numbered(source: str, rows: Iterable[Mapping[Any, Any]]) -> Iterator[Placed]:
     for number, row in enumerate(rows, 1):
         yield f"{source}: row {number}", {str(k): v for k, v in row.items()}
 
 
-def _problem(where: str, row: Mapping[str, Any], competition: Competition) -> Problem:
+def _problem(where: str, row: Columns, competition: Competition) -> Problem:
     column = _column(row, TEXT_COLUMNS)
     if column is None:
         has = ", ".join(row)
@@ -142,7 +174,7 @@ def _problem(where: str, row: Mapping[str, Any], competition: Competition) -> Pr
     return Problem(name, text, _gold(where, row, competition))
 
 
-def _gold(where: str, row: Mapping[str, Any], competition: Competition) -> int | None:
+def _gold(where: str, row: Columns, competition: Competition) -> int | None:
     column = _column(row, ANSWER_COLUMNS)
     if column is None or row[column] is None or str(row[column]).strip() in ("", "nan"):
         return None
@@ -163,43 +195,8 @@ def _gold(where: str, row: Mapping[str, Any], competition: Competition) -> int |
     return gold
 
 
-def _column(row: Mapping[str, Any], names: Iterable[str]) -> str | None:
+def _column(row: Columns, names: Iterable[str]) -> str | None:
     return next((name for name in names if name in row), None)
-
-
-@dataclass(frozen=True, slots=True)
-class NamedSet:
-    """Where a set lies on the hub, how many problems it has, and its level of MATH."""
-
-    hub: str
-    count: int
-    level: int | None = None
-
-    def chosen(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """The rows that belong to the set, each with its answer."""
-        for where, row in rows:
-            if self.level is None or "level" not in row:
-                yield where, row
-            elif _level(row["level"]) == self.level:
-                answer = _integer(row["answer"] if "answer" in row else _box(row.get("solution")))
-                if answer is not None:
-                    yield where, {**row, "answer": answer}
-
-    def check(self, source: str, found: int) -> None:
-        """A `UserError` unless that many problems are the whole set."""
-        if found != self.count:
-            raise UserError(
-                f"{source}: {found} problems, but the set has {self.count}; take it from "
-                f"{self.hub}, or name the file alone to evaluate what it holds"
-            )
-
-
-NAMED = {
-    "amc": NamedSet("AI-MO/aimo-validation-amc", 83),
-    "aime": NamedSet("AI-MO/aimo-validation-aime", 90),
-    "math4": NamedSet("AI-MO/aimo-validation-math-level-4", 754, level=4),
-    "math5": NamedSet("AI-MO/aimo-validation-math-level-5", 721, level=5),
-}
 
 
 def _level(value: Any) -> int | None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import concurrent.futures
-import dataclasses
-from collections import Counter
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Container, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future
-from itertools import islice
-from typing import Any, Protocol
+from contextlib import closing
+from typing import Protocol, TypeAlias
 
 from aimo_submit.config import Config
 from aimo_submit.errors import EngineDied
@@ -22,63 +21,77 @@ FULL_BATCH = 64
 REDONE = 2
 
 Job = tuple[Problem, int]  # a problem and the seed to solve it with
+Solutions: TypeAlias = Generator[Solution, None, None]
 
 
 class Solving(Protocol):
-    """What solves problems: a solver in this process, or actors on a cluster."""
+    """A way to solve jobs: with a solver in this process, or with actors on a cluster."""
 
-    def submit(self, problem: Problem, seed: int) -> Future[Solution]:
-        """The solution to come."""
+    def __call__(self, jobs: deque[Job]) -> Solutions:
+        """Yields solutions as they come, and takes jobs from the left while there are any.
+
+        The next job is taken once the solution before it has been dealt with.
+        """
         ...
 
 
-def settings_of(config: Config) -> dict[str, Any]:
-    """The settings that decide what a run samples, as its journal records them."""
-    settings = dataclasses.asdict(config)
-    for name in ("seed", "sandbox_workers"):  # seeds stand at each entry
-        del settings[name]
-    return settings
+class Submitting(Protocol):
+    """The part of a `Solver` that is needed here."""
+
+    def submit(self, problem: Problem, seed: int) -> Future[Solution]:
+        """Begins to solve the problem."""
+        ...
 
 
 def remaining(problems: Sequence[Problem], seeds: Sequence[int], done: Container[Key]) -> list[Job]:
-    """What has not been done yet, seed by seed."""
+    """Returns the jobs that have not been done yet, seed by seed."""
     return [(p, seed) for seed in seeds for p in problems if key_of(p, seed) not in done]
 
 
+def solving(solver: Submitting, at_once: int = 1) -> Solving:
+    """Solves with a solver of this process, `at_once` problems together."""
+
+    def solve(jobs: deque[Job]) -> Solutions:
+        running: set[Future[Solution]] = set()
+        try:
+            while jobs or running:
+                while jobs and len(running) < at_once:
+                    running.add(solver.submit(*jobs.popleft()))
+                done, running = concurrent.futures.wait(running, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        finally:
+            for future in running:
+                future.cancel()
+
+    return solve
+
+
 def evaluate(
-    solver: Solving,
+    solve: Solving,
     jobs: Iterable[Job],
     journal: Journal,
     *,
-    at_once: int = 1,
     report: Callable[[Solution], None] = lambda solution: None,
 ) -> None:
-    """Solves the jobs, `at_once` of them together; each is on disk before another begins.
+    """Solves the jobs into the journal; each is on disk before another begins.
 
-    A problem under which the engine died is redone; `EngineDied` where none of its samples ever
-    ends, as then no engine can be had. What was solved stays in the journal.
+    A problem under which the engine died is redone. Raises EngineDied where none of its samples
+    ever ends, as then no engine can be had; what was solved stays in the journal.
     """
-    queue, lost = iter(jobs), Counter[Job]()
-    running = {solver.submit(*job) for job in islice(queue, at_once)}
-    try:
-        while running:
-            done, running = concurrent.futures.wait(running, return_when=FIRST_COMPLETED)
-            for solution in (future.result() for future in done):
-                job = solution.problem, solution.seed
-                if _is_lost(solution, lost[job]):
-                    lost[job] += 1
-                    running.add(solver.submit(*job))
-                    continue
-                journal.append(solution)
-                report(solution)
-                running |= {solver.submit(*job) for job in islice(queue, 1)}
-    finally:
-        for future in running:
-            future.cancel()
+    queue, lost = deque(jobs), Counter[Job]()
+    with closing(solve(queue)) as solutions:
+        for solution in solutions:
+            job = solution.problem, solution.seed
+            if _is_lost(solution, lost[job]):
+                lost[job] += 1
+                queue.appendleft(job)
+                continue
+            journal.append(solution)
+            report(solution)
 
 
 def _is_lost(solution: Solution, before: int) -> bool:
-    """Whether the engine took the samples along, and they may fare better if begun anew."""
+    """True if the engine took the samples along, and they may fare better if begun anew."""
     if not solution.engine_died:
         return False
     if before == REDONE and not any(trace.ended for trace in solution.traces):
@@ -87,7 +100,7 @@ def _is_lost(solution: Solution, before: int) -> bool:
 
 
 def problems_at_once(config: Config) -> int:
-    """How many problems fill the engine's batch; one where each has its own deadline."""
+    """Returns how many problems fill the engine's batch; one where each has its own deadline."""
     if config.problem_timeout_s is not None:
         return 1
     return max(1, FULL_BATCH // config.samples)

@@ -1,10 +1,14 @@
-"""What a run's solutions say: accuracy with its uncertainty, and where the time went."""
+"""A run in numbers: accuracy with its uncertainty, and where the time went.
+
+A run is read one solution at a time; of each with a gold answer a `Grade` is kept.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
 from statistics import fmean
 
 import numpy as np
@@ -12,7 +16,7 @@ import numpy as np
 from aimo_submit.evaluate.bootstrap import interval
 from aimo_submit.records import Solution, Status, Trace
 
-LEVEL = 0.95
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,49 +33,106 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True)
+class Grade:
+    """How right one solution is."""
+
+    problem: tuple[str, str]  # its id and text
+    seed: int
+    pass_1: float  # the share of its samples that gave the gold answer
+    right: bool  # its own answer
+
+
+Score = Callable[[Grade], float]
+PASS_1: Score = attrgetter("pass_1")
+MAJORITY: Score = attrgetter("right")
+
+
+@dataclass(slots=True)
 class Summary:
     """A run in numbers; times are sample-seconds: an hour of 48 samples in flight is 48 hours."""
 
-    problems: int
-    seeds: int
-    samples: int  # of one problem, at most
-    pass_1: Accuracy | None  # None where no gold answer is known
-    maj_n: Accuracy | None
-    tokens: int
-    seconds: float  # of wall clock, problems solved together counted each
-    engine_s: float
-    sandbox_s: float
-    idle_s: float  # a sample had ended while others of its problem went on
-    second_round: float  # share of answered samples that ran code in more than one round
-    endings: dict[str, int]  # how samples ended, with the reason
+    solutions: int = 0
+    problems: set[tuple[str, str]] = field(default_factory=set)
+    seeds: set[int] = field(default_factory=set)
+    samples: int = 0  # of one problem, at most
+    grades: list[Grade] = field(default_factory=list)  # where the gold answer is known
+    tokens: int = 0
+    seconds: float = 0.0  # of wall clock, problems solved together counted each
+    engine_s: float = 0.0
+    sandbox_s: float = 0.0
+    lifetime_s: float = 0.0  # a sample's lasts until the last one of its problem has ended
+    answered: int = 0  # samples
+    repeated: int = 0  # of these: ran code in more than one round
+    endings: Counter[str] = field(default_factory=Counter)  # how samples ended, with the reason
+
+    def add(self, solution: Solution) -> None:
+        """Counts one more solution."""
+        self.solutions += 1
+        self.problems.add((solution.problem.id, solution.problem.text))
+        self.seeds.add(solution.seed)
+        self.samples = max(self.samples, len(solution.traces))
+        self.grades.extend(grades_of([solution]))
+        self.seconds += solution.seconds
+        self.lifetime_s += solution.seconds * len(solution.traces)
+        for trace in solution.traces:
+            self._add(trace)
+
+    def _add(self, trace: Trace) -> None:
+        self.tokens += trace.n_tokens
+        self.engine_s += sum(r.engine_s for r in trace.rounds)
+        self.sandbox_s += sum(r.sandbox_s for r in trace.rounds)
+        self.endings[f"{trace.status}: {trace.reason}" if trace.reason else str(trace.status)] += 1
+        if trace.status is Status.ANSWERED:
+            self.answered += 1
+            self.repeated += sum(r.execution is not None for r in trace.rounds) > 1
+
+    @property
+    def pass_1(self) -> Accuracy | None:
+        """The share of right samples; None where no gold answer is known."""
+        return _accuracy(self.grades, PASS_1)
+
+    @property
+    def maj_n(self) -> Accuracy | None:
+        """The share of right answers; None where no gold answer is known."""
+        return _accuracy(self.grades, MAJORITY)
+
+    @property
+    def idle_s(self) -> float:
+        """The time for which samples had ended while others of their problem went on."""
+        return max(0.0, self.lifetime_s - self.engine_s - self.sandbox_s)
+
+    @property
+    def second_round(self) -> float:
+        """The share of answered samples that ran code in more than one round."""
+        return self.repeated / max(1, self.answered)
 
 
-def summarise(solutions: Sequence[Solution]) -> Summary:
-    """The summary of at least one solution."""
-    traces = [trace for s in solutions for trace in s.traces]
-    rounds = [r for trace in traces for r in trace.rounds]
-    engine_s, sandbox_s = sum(r.engine_s for r in rounds), sum(r.sandbox_s for r in rounds)
-    lifetime = sum(s.seconds * len(s.traces) for s in solutions)
-    graded = [s for s in solutions if s.problem.answer is not None]
-    return Summary(
-        problems=len({s.problem for s in solutions}),
-        seeds=len({s.seed for s in solutions}),
-        samples=max(len(s.traces) for s in solutions),
-        pass_1=_accuracy(graded, [share_right(s) for s in graded]),
-        maj_n=_accuracy(graded, [float(s.correct or False) for s in graded]),
-        tokens=sum(trace.n_tokens for trace in traces),
-        seconds=sum(s.seconds for s in solutions),
-        engine_s=engine_s,
-        sandbox_s=sandbox_s,
-        idle_s=max(0.0, lifetime - engine_s - sandbox_s),
-        second_round=_second_round(traces),
-        endings=dict(Counter(_ending(trace) for trace in traces).most_common()),
-    )
+def summarise(solutions: Iterable[Solution]) -> Summary:
+    """Sums up a run."""
+    summary = Summary()
+    for solution in solutions:
+        summary.add(solution)
+    return summary
+
+
+def grades_of(solutions: Iterable[Solution]) -> list[Grade]:
+    """Grades the solutions whose gold answer is known."""
+    return [
+        Grade((s.problem.id, s.problem.text), s.seed, share_right(s), s.correct)
+        for s in solutions
+        if s.correct is not None
+    ]
+
+
+def share_right(solution: Solution) -> float:
+    """Returns the share of the solution's samples that gave the gold answer."""
+    gold = solution.problem.answer
+    return sum(t.answer == gold for t in solution.traces) / max(1, len(solution.traces))
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
-    """What one run over a set of such problems would score, in problems, with its deviation.
+class Expected:
+    """The score of one run over a set of such problems, in problems, with its deviation.
 
     `over_seeds`: the part of the deviation that comes from sampling; the rest is which problems
     the set has. None with one seed.
@@ -83,76 +144,52 @@ class Submission:
     over_seeds: float | None
 
 
-def submission(solutions: Sequence[Solution], problems: int = 50) -> Submission | None:
-    """What a submission with so many problems would score; None where nothing is graded."""
-    by_problem: dict[str, list[float]] = defaultdict(list)
-    for s in solutions:
-        if s.correct is not None:
-            by_problem[s.problem.id].append(float(s.correct))
-    if not by_problem:
+def expected_score(grades: Sequence[Grade], problems: int = 50) -> Expected | None:
+    """Expects the score of a submission with so many problems; None where nothing is graded."""
+    runs = list(_by_problem(grades, MAJORITY).values())
+    if not runs:
         return None
-    mean = float(np.mean([np.mean(scores) for scores in by_problem.values()]))
-    within = [np.var(scores, ddof=1) for scores in by_problem.values() if len(scores) > 1]
+    mean = fmean(fmean(scores) for scores in runs)
+    within = [np.var(scores, ddof=1) for scores in runs if len(scores) > 1]
     whole = float(np.sqrt(problems * mean * (1 - mean)))
     chance = min(whole, float(np.sqrt(problems * np.mean(within)))) if within else None
-    return Submission(problems, problems * mean, whole, chance)
+    return Expected(problems, problems * mean, whole, chance)
 
 
-def compare(
-    ours: Sequence[Solution], theirs: Sequence[Solution]
+def lead_of(
+    ours: Sequence[Grade], theirs: Sequence[Grade]
 ) -> tuple[int, Accuracy | None, Accuracy | None]:
-    """How far the first run is ahead on the problems both have: how many, pass@1, majority.
+    """Measures how far the first run is ahead: the problems that both have, pass@1, majority.
 
     Paired: the intervals are of the differences, problem by problem.
     """
-    a, b = _by_problem(ours), _by_problem(theirs)
-    both = [key for key in a if key in b]
-    if not both:
-        return 0, None, None
-    ahead = np.array([np.subtract(a[key], b[key]) for key in both])
-    gains = [Accuracy(float(g.mean()), interval(g, LEVEL), None) for g in ahead.T]
-    return len(both), gains[0], gains[1]
+    gains = []
+    for score in (PASS_1, MAJORITY):
+        a, b = _by_problem(ours, score), _by_problem(theirs, score)
+        ahead = np.array([fmean(a[problem]) - fmean(b[problem]) for problem in a if problem in b])
+        if not len(ahead):
+            return 0, None, None
+        gains.append(Accuracy(float(ahead.mean()), interval(ahead, CONFIDENCE), None))
+    return len(ahead), gains[0], gains[1]
 
 
-def _by_problem(solutions: Sequence[Solution]) -> dict[tuple[str, str], tuple[float, float]]:
-    """Each problem's share of right samples and of right votes, over its seeds."""
-    runs: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
-    for s in solutions:
-        if s.correct is not None:
-            key = s.problem.id, s.problem.text
-            runs[key].append((share_right(s), float(s.correct)))
-    return {
-        key: (fmean(row[0] for row in own), fmean(row[1] for row in own))
-        for key, own in runs.items()
-    }
+def _by_problem(grades: Iterable[Grade], score: Score) -> dict[tuple[str, str], list[float]]:
+    """The scores of each problem, over its seeds."""
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for grade in grades:
+        found[grade.problem].append(score(grade))
+    return found
 
 
-def share_right(solution: Solution) -> float:
-    """The share of its samples that gave the gold answer."""
-    gold = solution.problem.answer
-    return sum(t.answer == gold for t in solution.traces) / max(1, len(solution.traces))
-
-
-def _accuracy(solutions: Sequence[Solution], scores: Sequence[float]) -> Accuracy | None:
-    if not solutions:
+def _accuracy(grades: Sequence[Grade], score: Score) -> Accuracy | None:
+    if not grades:
         return None
-    by_problem: dict[str, list[float]] = defaultdict(list)
+    runs = _by_problem(grades, score)
+    means = np.array([fmean(scores) for scores in runs.values()])
     by_seed: dict[int, list[float]] = defaultdict(list)
-    for solution, score in zip(solutions, scores, strict=True):
-        by_problem[solution.problem.id].append(score)
-        by_seed[solution.seed].append(score)
-    means = np.array([np.mean(values) for values in by_problem.values()])
+    for grade in grades:
+        by_seed[grade.seed].append(score(grade))
     # Seeds of which only a part is done would compare different problems.
-    complete = [float(np.mean(v)) for v in by_seed.values() if len(v) == len(by_problem)]
+    complete = [fmean(scores) for scores in by_seed.values() if len(scores) == len(runs)]
     over_seeds = float(np.std(complete, ddof=1)) if len(complete) > 1 else None
-    return Accuracy(float(means.mean()), interval(means, LEVEL), over_seeds)
-
-
-def _second_round(traces: Sequence[Trace]) -> float:
-    answered = [t for t in traces if t.status is Status.ANSWERED]
-    twice = [t for t in answered if sum(r.execution is not None for r in t.rounds) > 1]
-    return len(twice) / max(1, len(answered))
-
-
-def _ending(trace: Trace) -> str:
-    return f"{trace.status}: {trace.reason}" if trace.reason else str(trace.status)
+    return Accuracy(float(means.mean()), interval(means, CONFIDENCE), over_seeds)

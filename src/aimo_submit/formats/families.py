@@ -53,8 +53,11 @@ class Harmony(Format):
         return harmony.output(self._cut(execution.output))
 
     def words(self, before: str, completion: Completion) -> str:
-        """Returns the final channel; where the model did not come to it, its last thoughts."""
-        said = harmony.messages(completion.tokens)
+        """Returns the final channel; where the model did not come to it, its last thoughts.
+
+        A recorded completion is without its tokens; its text holds the special ones.
+        """
+        said = harmony.messages(completion.tokens or harmony.encode(completion.text))
         final = [message.content for message in said if message.channel == "final"]
         return "\n".join(final or [message.content for message in said if not message.recipient])
 

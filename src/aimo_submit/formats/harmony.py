@@ -60,6 +60,11 @@ def output(text: str) -> str:
     return f"<|call|>{encoding.decode_utf8(encoding.render(message))}<|start|>assistant"
 
 
+def encode(text: str) -> list[int]:
+    """Returns the tokens of a model's text; the names of special tokens count as such."""
+    return list(_encoding().encode(text, allowed_special="all"))
+
+
 def messages(tokens: Sequence[int]) -> list[Message]:
     """Parses the messages of a completion, the last perhaps cut off; none without a header."""
     import openai_harmony as harmony

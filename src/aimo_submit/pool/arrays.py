@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimo_submit.cards import load_card
-from aimo_submit.errors import UserError
-from aimo_submit.pool import tables
-from aimo_submit.pool.reading import Entry, Recording, Sample, from_journals, journals_of
+from aimo_submit.errors import UserError, need
+from aimo_submit.pool.ballots import from_votes
+from aimo_submit.pool.reading import (
+    ProblemSamples,
+    Recording,
+    Sample,
+    from_journals,
+    journals_of,
+)
+from aimo_submit.pool.tables import from_parquet
 
 CACHE = ".pool.npz"  # in the folder, made anew when a journal has changed
 
@@ -54,9 +61,9 @@ class Pool:
 def load_pool(path: Path) -> Pool:
     """The pool of a folder of journals, of one journal, a .parquet export or a .csv of votes."""
     if path.suffix == ".csv":
-        return _packed(path, tables.from_votes(path))
+        return _packed(path, from_votes(path))
     if path.suffix == ".parquet":
-        return _packed(path, tables.from_parquet(path))
+        return _packed(path, from_parquet(path))
     files = journals_of(path)
     if not path.is_dir():
         return _packed(path, from_journals(files))
@@ -65,42 +72,42 @@ def load_pool(path: Path) -> Pool:
 
 def _packed(path: Path, recording: Recording) -> Pool:
     """The recording as arrays; problems without a gold answer or a sample tell nothing."""
-    entries = [e for e in recording.entries.values() if e.gold is not None and any(_samples(e))]
-    if not entries:
+    found = [
+        each
+        for each in recording.problems.values()
+        if each.problem.answer is not None and any(each)
+    ]
+    if not found:
         raise UserError(f"{path}: no sample in it has a gold answer to compare with")
-    width = max(sum(1 for _ in _samples(e)) for e in entries)
+    width = max(sum(1 for _ in each) for each in found)
     depth = max(
         int(recording.settings.get("rounds", 1)),
-        *(len(s.tokens) for e in entries for _, s in _samples(e)),
+        *(len(sample.tokens) for each in found for _, sample in each),
     )
-    pool = _blank(entries, (len(entries), width, depth), recording.settings)
-    for p, entry in enumerate(entries):
+    pool = _blank(found, (len(found), width, depth), recording.settings)
+    for p, each in enumerate(found):
         codes = {value: code for code, value in enumerate(pool.values[p])}
-        for s, (seed, sample) in enumerate(_samples(entry)):
+        for s, (seed, sample) in enumerate(each):
             pool.seed[p, s] = seed
             _fill(pool, (p, s), sample, codes)
     return pool
 
 
-def _samples(entry: Entry) -> Iterable[tuple[int, Sample]]:
-    return ((seed, sample) for seed, found in entry.by_seed.items() for sample in found)
-
-
 def _blank(
-    entries: Sequence[Entry], shape: tuple[int, int, int], settings: Mapping[str, Any]
+    found: Sequence[ProblemSamples], shape: tuple[int, int, int], settings: Mapping[str, Any]
 ) -> Pool:
     flat = shape[:2]
     return Pool(
-        problems=tuple(e.id for e in entries),
-        golds=tuple(e.gold or 0 for e in entries),
-        values=tuple(_values(e) for e in entries),
+        problems=tuple(each.problem.id for each in found),
+        golds=tuple(each.problem.answer or 0 for each in found),
+        values=tuple(_values(each) for each in found),
         answer=np.full(flat, -1, np.int32),
         answered=np.full(flat, -1, np.int8),
         present=np.zeros(flat, np.bool_),
         tokens=np.zeros(shape, np.int32),
         engine_s=np.zeros(shape, np.float32),
         code_s=np.zeros(shape, np.float32),
-        prompt_tokens=_prompt_tokens(settings, [e.text for e in entries]),
+        prompt_tokens=_prompt_tokens(settings, [each.problem.text for each in found]),
         logprob=np.full(flat, np.nan, np.float32),
         has_code=np.zeros(flat, np.bool_),
         boxed=np.zeros(flat, np.bool_),
@@ -109,9 +116,9 @@ def _blank(
     )
 
 
-def _values(entry: Entry) -> tuple[int, ...]:
-    given = (sample.answer for _, sample in _samples(entry) if sample.answer is not None)
-    return tuple(dict.fromkeys((entry.gold or 0, *given)))
+def _values(found: ProblemSamples) -> tuple[int, ...]:
+    given = (sample.answer for _, sample in found if sample.answer is not None)
+    return tuple(dict.fromkeys((found.problem.answer or 0, *given)))
 
 
 def _fill(pool: Pool, at: tuple[int, int], sample: Sample, codes: Mapping[int, int]) -> None:
@@ -130,11 +137,10 @@ def _fill(pool: Pool, at: tuple[int, int], sample: Sample, codes: Mapping[int, i
 def _prompt_tokens(settings: Mapping[str, Any], texts: Sequence[str]) -> NDArray[np.int32]:
     try:
         card = load_card(str(settings.get("model")))
+        tokenizers = need("tokenizers", "hf")
     except UserError:  # recorded elsewhere
         return np.zeros(len(texts), np.int32)
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(card.path / "tokenizer.json"))
+    tokenizer = tokenizers.Tokenizer.from_file(str(card.path / "tokenizer.json"))
     whole = (text.encode(errors="replace").decode() for text in texts)  # no half surrogates
     prompts = [card.format.prompt(text) for text in whole]
     return np.array([len(found.ids) for found in tokenizer.encode_batch(prompts)], np.int32)

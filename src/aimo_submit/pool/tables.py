@@ -1,4 +1,4 @@
-"""Pools in other forms: a table that pandas reads with one call, and other runs' tables of votes.
+"""A pool as one Parquet table, which pandas reads with one call.
 
 The table has a row a round, so that `pandas.read_parquet("pool.parquet")` is all there is to do:
 
@@ -13,6 +13,7 @@ The table has a row a round, so that `pandas.read_parquet("pool.parquet")` is al
     boxed                      whether the text holds a box
     answer                     the sample's answer, in the round that gave it, else null
     status, reason             how the sample ended, the same in all its rounds
+    engine_died                whether its engine died under it, likewise
 
 A sample that failed before its first round has one row without tokens.
 """
@@ -20,19 +21,25 @@ A sample that failed before its first round has one row without tokens.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aimo_submit.errors import UserError, install
-from aimo_submit.journal import Journal
-from aimo_submit.pool.ballots import Ballot, load_ballots
-from aimo_submit.pool.reading import Entry, Index, Recording, Sample, sample_of
-from aimo_submit.records import Problem, Solution, Trace, ended
-from aimo_submit.vote import RULES, confidence, how_won
+from aimo_submit.errors import UserError, need
+from aimo_submit.pool.reading import Index, Recording
+from aimo_submit.records import (
+    Completion,
+    Execution,
+    Finish,
+    Outcome,
+    Problem,
+    Round,
+    Solution,
+    Status,
+    Trace,
+)
 
 META = b"aimo_submit"  # of the table: the settings of the recording, as JSON
 INT64 = 2**63
@@ -45,13 +52,10 @@ COLUMNS = {
     **{"code_s": "float32", "boxed": "bool_", "answer": "int64", "status": None, "reason": None},
     "engine_died": "bool_",
 }
-UNBEGUN: Mapping[str, Any] = {
-    **{"attempt": 0, "code": None, "execution": None, "engine_s": 0.0, "sandbox_s": 0.0},
-    "completion": {"text": "", "tokens": 0, "mean_logprob": 0.0},
-}
+UNBEGUN = Round(Completion("", (), Finish.EOS, 0.0))
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """The columns that a pool is made of."""
 
     problem: str
@@ -60,7 +64,6 @@ class Row(NamedTuple):
     seed: int
     sample: int
     status: str
-    engine_died: bool
     tokens: int
     logprob: float
     engine_s: float
@@ -68,18 +71,19 @@ class Row(NamedTuple):
     code: str | None
     boxed: bool
     answer: int | None
+    engine_died: bool = False
 
 
 def to_parquet(path: Path, target: Path) -> int:
-    """Writes the pool of a folder or a journal as one table; the number of its rows."""
-    pyarrow, parquet = _pyarrow()
+    """Writes the pool of a folder or a journal as one table and counts its rows."""
+    pyarrow, parquet = need("pyarrow", "data"), need("pyarrow.parquet", "data")
     index = Index(path)
     schema = _schema(pyarrow, index.settings)
     new, count = target.with_name(target.name + ".new"), 0
     try:
         with parquet.ParquetWriter(new, schema, compression="zstd") as writer:
             for problem in index.problems:
-                rows = [row for s in index.raw(problem) for row in _rows(s)]
+                rows = [row for s in index.solutions(problem) for row in _rows(s)]
                 writer.write_table(pyarrow.Table.from_pylist(rows, schema))
                 count += len(rows)
     except OSError as error:
@@ -95,36 +99,36 @@ def _schema(pyarrow: Any, settings: Mapping[str, Any]) -> Any:
     return pyarrow.schema(columns, {META: json.dumps(dict(settings)).encode()})
 
 
-def _rows(solution: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    problem = solution["problem"]
-    for trace in solution["traces"]:
+def _rows(solution: Solution) -> Iterator[dict[str, Any]]:
+    problem = solution.problem
+    for trace in solution.traces:
         sample = {
-            "problem": problem["id"],
-            "statement": problem["text"],
-            "gold": _bounded(problem["answer"]),
-            "seed": solution["seed"],
-            "sample": trace["sample"],
-            "status": trace["status"],
-            "reason": trace["reason"],
-            "engine_died": trace.get("engine_died", False),
+            "problem": problem.id,
+            "statement": problem.text,
+            "gold": _bounded(problem.answer),
+            "seed": solution.seed,
+            "sample": trace.sample,
+            "status": trace.status,
+            "reason": trace.reason,
+            "engine_died": trace.engine_died,
         }
-        rounds = trace["rounds"] or [UNBEGUN]
+        rounds = trace.rounds or [UNBEGUN]
         for number, turn in enumerate(rounds):
-            answer = trace["answer"] if number == len(rounds) - 1 else None
+            answer = trace.answer if number == len(rounds) - 1 else None
             yield {**sample, **_columns(turn), "round": number, "answer": _bounded(answer)}
 
 
-def _columns(turn: Mapping[str, Any]) -> dict[str, Any]:
-    written, ran = turn["completion"], turn["execution"] or {}
+def _columns(turn: Round) -> dict[str, Any]:
+    written, ran = turn.completion, turn.execution
     return {
-        **{name: turn[name] for name in ("attempt", "code", "engine_s", "sandbox_s")},
-        "tokens": written["tokens"],
-        "logprob": written["mean_logprob"],
-        "text": written["text"],
-        "boxed": "boxed" in written["text"],
-        "output": ran.get("output"),
-        "outcome": ran.get("outcome"),
-        "code_s": ran.get("seconds", 0.0),
+        **{name: getattr(turn, name) for name in ("attempt", "code", "engine_s", "sandbox_s")},
+        "tokens": written.n_tokens,
+        "logprob": written.mean_logprob,
+        "text": written.text,
+        "boxed": "boxed" in written.text,
+        "output": ran.output if ran else None,
+        "outcome": ran.outcome if ran else None,
+        "code_s": ran.seconds if ran else 0.0,
     }
 
 
@@ -134,80 +138,39 @@ def _bounded(value: int | None) -> int | None:
 
 
 def from_parquet(path: Path) -> Recording:
-    """What `to_parquet` wrote, without the texts."""
-    _, parquet = _pyarrow()
+    """Reads the table that `to_parquet` wrote, without its texts."""
+    parquet = need("pyarrow.parquet", "data")
     try:
-        table = parquet.read_table(path, columns=list(Row._fields))
-        settings = json.loads((table.schema.metadata or {})[META])
+        with parquet.ParquetFile(path) as file:
+            recording = Recording(json.loads((file.schema_arrow.metadata or {})[META]))
+            batches = file.iter_batches(columns=list(TableRow._fields))
+            rows = (TableRow(**row) for batch in batches for row in batch.to_pylist())
+            for solution in _solutions(rows):
+                recording.add(solution)
     except (OSError, KeyError, ValueError) as error:
         raise UserError(
             f"cannot read {path} as a pool ({error}); write it with: aimo-submit pool export"
         ) from error
-    recording = Recording(settings=settings)
-    columns = [table[name].to_pylist() for name in Row._fields]
-    rows = map(Row._make, zip(*columns, strict=True))
-    for (problem, statement, gold), own in groupby(rows, itemgetter(0, 1, 2)):
-        by_seed: dict[int, list[Sample]] = {}
-        for (seed, _), rounds in groupby(own, itemgetter(3, 4)):
-            turns = list(rounds)
-            found = by_seed.setdefault(seed, [])
-            if ended(turns[-1].status, turns[-1].engine_died):
-                found.append(_sample(turns))
-        recording.add(Entry(problem, statement, gold, by_seed))
     return recording
 
 
-def _sample(turns: Sequence[Row]) -> Sample:
-    tokens = [t.tokens for t in turns]
-    total = math.fsum(t.logprob * t.tokens for t in turns)
-    return Sample(
-        turns[-1].answer,
-        tokens,
-        [t.engine_s for t in turns],
-        [t.code_s for t in turns],
-        total / sum(tokens) if sum(tokens) else math.nan,
-        any(t.code is not None for t in turns),
-        turns[-1].boxed,
-    )
+def _solutions(rows: Iterator[TableRow]) -> Iterator[Solution]:
+    for (problem, statement, gold, seed), own in groupby(rows, itemgetter(0, 1, 2, 3)):
+        traces = [_trace(list(rounds)) for _, rounds in groupby(own, itemgetter(4))]
+        yield Solution(Problem(problem, statement, gold), 0, [], traces, seed, 0.0)
 
 
-def from_votes(path: Path) -> Recording:
-    """The samples of a table of votes (`votes.load_ballots` has its columns), one round each."""
-    recording = Recording(settings=_foreign_settings(path))
-    for ballot in load_ballots(path):
-        samples = [sample_of(trace) for trace in ballot.traces]
-        recording.add(Entry(ballot.problem, "", ballot.gold, {0: samples}))
-    return recording
-
-
-def import_votes(path: Path, target: Path) -> int:
-    """Writes a table of votes as a journal; the number of its problems."""
-    ballots = load_ballots(path)
-    if target.exists():
-        raise UserError(f"{target} is there already; choose another name")
-    with Journal(target, _foreign_settings(path)) as journal:
-        for ballot in ballots:
-            journal.append(_solution(ballot))
-    return len(ballots)
-
-
-def _foreign_settings(path: Path) -> dict[str, Any]:
-    return {"model": path.stem, "rounds": 1}
-
-
-def _solution(ballot: Ballot) -> Solution:
-    traces: list[Trace] = list(ballot.traces)
-    votes = RULES["majority"](traces)
-    answer = votes[0].answer if votes else 0
-    reason = how_won(votes) if votes else "no sample answered"
-    problem, sure = Problem(ballot.problem, "", ballot.gold), confidence(traces, answer)
-    return Solution(problem, answer, votes, traces, 0, 0.0, reason, sure, fallback=not votes)
-
-
-def _pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise UserError(f".parquet files need: {install('data')}") from error
-    return pyarrow, pyarrow.parquet
+def _trace(turns: Sequence[TableRow]) -> Trace:
+    """The trace as far as a sample's numbers go: of a text the box alone, of code that it ran."""
+    rounds = [
+        Round(
+            Completion("boxed" if t.boxed else "", (), Finish.EOS, t.logprob, t.tokens),
+            t.code,
+            Execution(Outcome.OK, "", t.code_s),
+            engine_s=t.engine_s,
+        )
+        for t in turns
+    ]
+    last = turns[-1]
+    died = last.engine_died
+    return Trace(last.sample, rounds, Status(last.status), last.answer, engine_died=died)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aimo_submit.errors import UserError
-from aimo_submit.journal import read_journal
+from aimo_submit.journal import solutions_in
 from aimo_submit.records import Solution
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def newest(runs: Path) -> Path:
 
 def solutions(folder: Path) -> list[Solution]:
     """Every solution of the run, in the order of its problems."""
-    return [s for path in sorted(folder.glob("traces-*.jsonl")) for s in read_journal(path)[1]]
+    return [s for path in sorted(folder.glob("traces-*.jsonl")) for s in solutions_in(path)]
 
 
 def problems(folder: Path) -> pd.DataFrame:
@@ -107,7 +107,7 @@ def _rounds(run: list[Solution]) -> Iterator[dict[str, Any]]:
                     "sample": trace.sample,
                     "round": number,
                     "finish": str(turn.completion.finish),
-                    "tokens": len(turn.completion.tokens),
+                    "tokens": turn.completion.n_tokens,
                     "outcome": str(turn.execution.outcome) if turn.execution else "no code",
                     "engine_s": turn.engine_s,
                     "sandbox_s": turn.sandbox_s,

@@ -10,18 +10,16 @@ import base64
 import json
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from aimo_submit.errors import UserError
-from aimo_submit.journal import counted, lines_of
+from aimo_submit.journal import solutions_in
 from aimo_submit.pool.arrays import Pool
+from aimo_submit.records import Round, Solution, Trace
 
 SHOWN = 300  # characters of a problem in the table; its samples hold all of it
-
-Found = dict[str, Any]  # a solution as its journal has it, tokens counted
 
 
 @dataclass(slots=True)
@@ -67,15 +65,13 @@ class Row:
         first, second = self.first_two
         return (first - second) / (self.votes.total() or 1)
 
-    def add(self, found: Found, block: int) -> None:
+    def add(self, found: Solution, block: int) -> None:
         """Takes in the samples of one more seed."""
-        rounds = [turn for trace in found["traces"] for turn in trace["rounds"]]
-        given = (trace["answer"] for trace in found["traces"])
-        self.answers.append(found["answer"])
-        self.votes.update(answer for answer in given if answer is not None)
-        self.samples += len(found["traces"])
-        self.tokens += sum(turn["completion"]["tokens"] for turn in rounds)
-        self.seconds += found["seconds"]
+        self.answers.append(found.answer)
+        self.votes.update(t.answer for t in found.traces if t.answer is not None)
+        self.samples += len(found.traces)
+        self.tokens += sum(trace.n_tokens for trace in found.traces)
+        self.seconds += found.seconds
         self.blocks.append(block)
 
 
@@ -88,15 +84,15 @@ def read_rows(
     """
     rows: dict[tuple[str, str], Row] = {}
     seen: set[tuple[str, str, int]] = set()
-    for found, packed in _solutions(files, advance):
-        problem = found["problem"]
-        key = problem["id"], problem["text"]
-        if (*key, found["seed"]) in seen:
+    for found in (each for file in files for each in solutions_in(file, advance)):
+        problem = found.problem
+        key = problem.id, problem.text
+        if (*key, found.seed) in seen:
             continue
-        row = rows.setdefault(key, Row(problem["id"], problem["text"][:SHOWN], problem["answer"]))
+        row = rows.setdefault(key, Row(problem.id, problem.text[:SHOWN], problem.answer))
         row.add(found, len(seen))
-        blocks.write(_element(len(seen), packed))
-        seen.add((*key, found["seed"]))
+        blocks.write(_element(len(seen), _packed(found)))
+        seen.add((*key, found.seed))
     return list(rows.values())
 
 
@@ -133,59 +129,42 @@ def _row_of_pool(pool: Pool, p: int) -> Row:
     return row
 
 
-def _solutions(
-    files: Sequence[Path], advance: Callable[[int], None]
-) -> Iterator[tuple[Found, str]]:
-    """Each solution, and what the page shows of it, packed."""
-    for file in files:
-        for at, line in lines_of(file):
-            try:
-                found = counted(line)
-                packed = _packed(found)
-            except (ValueError, KeyError, TypeError) as error:
-                raise UserError(
-                    f"{file} is not a journal of this kit (at byte {at}: {error})"
-                ) from error
-            yield found, packed
-            advance(len(line))
-
-
 def _element(number: int, packed: str) -> bytes:
     return f'<script type="text/plain" id="b{number}">{packed}</script>\n'.encode()
 
 
-def _packed(found: Found) -> str:
+def _packed(found: Solution) -> str:
     """What the page shows of a solution, deflated, as base64."""
     shown = {
-        "text": found["problem"]["text"],
-        "seed": found["seed"],
-        "answer": str(found["answer"]),
-        "reason": found["reason"],
-        "samples": [_sample(trace) for trace in found["traces"]],
+        "text": found.problem.text,
+        "seed": found.seed,
+        "answer": str(found.answer),
+        "reason": found.reason,
+        "samples": [_sample(trace) for trace in found.traces],
     }
     deflate = zlib.compressobj(6, wbits=-15)
     content = json.dumps(shown, separators=(",", ":")).encode()
     return base64.b64encode(deflate.compress(content) + deflate.flush()).decode()
 
 
-def _sample(trace: Mapping[str, Any]) -> Mapping[str, Any]:
-    kept = {name: trace[name] for name in ("sample", "status", "reason")}
-    rounds = [_turn(turn) for turn in trace["rounds"]]
-    return {**kept, "answer": _string(trace["answer"]), "rounds": rounds}
+def _sample(trace: Trace) -> Mapping[str, Any]:
+    kept = {name: getattr(trace, name) for name in ("sample", "status", "reason")}
+    rounds = [_turn(turn) for turn in trace.rounds]
+    return {**kept, "answer": _string(trace.answer), "rounds": rounds}
 
 
-def _turn(turn: Mapping[str, Any]) -> Mapping[str, Any]:
-    ran = turn["execution"] or {"outcome": None, "output": ""}
+def _turn(turn: Round) -> Mapping[str, Any]:
+    ran = turn.execution
     return {
-        "text": turn["completion"]["text"],
-        "tokens": turn["completion"]["tokens"],
-        "code": turn["code"],
-        "outcome": ran["outcome"],
-        "output": ran["output"],
-        "appended": turn["appended"],
-        "attempt": turn["attempt"],
-        "engine_s": round(turn["engine_s"], 3),
-        "sandbox_s": round(turn["sandbox_s"], 3),
+        "text": turn.completion.text,
+        "tokens": turn.completion.n_tokens,
+        "code": turn.code,
+        "outcome": ran.outcome if ran else None,
+        "output": ran.output if ran else "",
+        "appended": turn.appended,
+        "attempt": turn.attempt,
+        "engine_s": round(turn.engine_s, 3),
+        "sandbox_s": round(turn.sandbox_s, 3),
     }
 
 

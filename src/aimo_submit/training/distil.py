@@ -8,18 +8,17 @@ own loop and into a journal, so that a killed run resumes.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 
-from aimo_submit.evaluate.runner import Solving, evaluate, remaining
+from aimo_submit.evaluate.runner import Submitting, evaluate, remaining, solving
 from aimo_submit.formats import Format
 from aimo_submit.formats.families import FORMATS, Harmony
-from aimo_submit.journal import Journal, lines_of
-from aimo_submit.records import Outcome, Problem, Round, Solution, Trace, from_json
+from aimo_submit.journal import Journal, solutions_in
+from aimo_submit.records import Outcome, Problem, Round, Solution, Trace
 from aimo_submit.training.filters import HeldOut, distinct, words_of
 
 _NUMINA = FORMATS["numina_tir"]
@@ -74,7 +73,7 @@ def choose(problems: Sequence[Problem], held_out: HeldOut) -> Chosen:
 
 
 def sample(
-    solver: Solving,
+    solver: Submitting,
     problems: Sequence[Problem],
     journal: Journal,
     seeds: Sequence[int],
@@ -85,12 +84,12 @@ def sample(
     """Solves the problems with the first seed, then what is unsolved with the next, and so on."""
     for seed in seeds:
         jobs = remaining(unsolved(problems, journal.path), [seed], journal)
-        evaluate(solver, jobs, journal, at_once=at_once, report=report)
+        evaluate(solving(solver, at_once), jobs, journal, report=report)
 
 
 def unsolved(problems: Sequence[Problem], journal: Path) -> list[Problem]:
     """The problems that the journal has no sound solution of."""
-    solved = {s.problem.text for s in _read(journal) if any(map(sound, _right(s)))}
+    solved = {s.problem.text for s in solutions_in(journal) if any(map(sound, _right(s)))}
     return [problem for problem in problems if problem.text not in solved]
 
 
@@ -98,7 +97,7 @@ def harvest(problems: Sequence[Problem], journal: Path, format: Format, keep: in
     """Up to `keep` solutions of each problem, no two alike, in the order of the problems."""
     found, rows = Harvest(), dict[str, list[Row]]()
     wanted = {problem.text for problem in problems}
-    for solution in _read(journal):
+    for solution in solutions_in(journal):
         if solution.problem.text in wanted:
             rows.setdefault(solution.problem.text, []).extend(_rows(solution, format, keep, found))
     found.rows = [row for problem in problems for row in rows.get(problem.text, [])]
@@ -148,7 +147,3 @@ def _fenced(turn: Round, format: Format) -> str:
         return said
     code = f"{_NUMINA.code_begin}\n{turn.code}\n{_NUMINA.code_end}\n{_NUMINA.stop[0]}"
     return f"{said}\n{code}{_NUMINA.show(turn.execution)}\n"
-
-
-def _read(journal: Path) -> Iterator[Solution]:
-    return (from_json(Solution, json.loads(line)) for _, line in lines_of(journal))

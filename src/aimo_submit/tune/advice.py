@@ -6,15 +6,13 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from aimo_submit.config import ENGINES, Config
+from aimo_submit.config import ENGINES, Config, settings_that
 from aimo_submit.tune.choosing import ENOUGH
 from aimo_submit.tune.forecast import Outlook, Way, paired
 from aimo_submit.tune.tuner import Choice, Tuning
 
 SPARE = (1.5, 2.0)  # samples to record for each that votes
 KNOWN = 0.05  # half an interval of accuracy that calls for no more problems
-RECORDED = ("model", "edition", "temperature", "top_p", "max_new_tokens", "code_timeout_s",
-            "on_failure", "engine")  # settings of a pool that its samples depend on  # fmt: skip
 
 
 def reason(tuning: Tuning, choice: Choice) -> str:
@@ -124,7 +122,8 @@ def clock(seconds: float) -> str:
 
 def config_of(tuning: Tuning, chosen: Outlook, settings: Mapping[str, Any]) -> Config:
     """The settings that run what was chosen, sampling as the pool was sampled."""
-    given = {name: settings[name] for name in RECORDED if name in settings}
+    sampled = settings_that("same", "told")
+    given = {name: settings[name] for name in sampled if name in settings}
     if tuning.profile and tuning.profile.engine in ENGINES:
         given["engine"] = tuning.profile.engine
     setting = chosen.setting

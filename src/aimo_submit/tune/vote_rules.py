@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,17 @@ from aimo_submit.pool.arrays import Pool
 from aimo_submit.pool.ballots import Ballot
 from aimo_submit.records import Trace
 from aimo_submit.tune.replay import Draws
-from aimo_submit.vote import BETA, INTERCEPT, RULES, SLOPE, Rule, ended, lead, logistic
+from aimo_submit.vote import (
+    BETA,
+    INTERCEPT,
+    RULES,
+    SLOPE,
+    Rule,
+    ended,
+    lead,
+    logistic,
+    majority,
+)
 
 LEVEL = 0.95
 BINS = 10  # of the calibration error
@@ -111,18 +121,20 @@ class Quality:
     ece: float
 
 
-def compare(ballots: Sequence[Ballot], rules: Mapping[str, Rule] = RULES) -> list[Score]:
-    """Each rule's score, in the order of the table of rules."""
-    problems = _numbered([ballot.problem for ballot in ballots])
-    base = _right(RULES["majority"], ballots)
-    return [_score(name, _right(rule, ballots), base, problems) for name, rule in rules.items()]
+def compare(ballots: Iterable[Ballot], rules: Mapping[str, Rule] = RULES) -> list[Score]:
+    """Scores each rule, in the order of the table of rules; a ballot is looked at once."""
+    names, right = [], []
+    for ballot in ballots:
+        names.append(ballot.problem)
+        right.append([_right(rule, ballot) for rule in (majority, *rules.values())])
+    problems, (base, *columns) = _numbered(names), np.array(right).T
+    return [_score(name, won, base, problems) for name, won in zip(rules, columns, strict=True)]
 
 
-def _right(rule: Rule, ballots: Sequence[Ballot]) -> Floats:
-    """1 for each ballot that the rule decides rightly."""
-    firsts = [rule(ballot.traces)[:1] for ballot in ballots]
-    pairs = zip(firsts, ballots, strict=True)
-    return np.array([float(bool(v) and v[0].answer == ballot.gold) for v, ballot in pairs])
+def _right(rule: Rule, ballot: Ballot) -> float:
+    """1 where the rule decides the ballot rightly."""
+    first = rule(ballot.traces)[:1]
+    return float(bool(first) and first[0].answer == ballot.gold)
 
 
 def _score(name: str, right: Floats, base: Floats, problems: NDArray[np.intp]) -> Score:
@@ -145,13 +157,13 @@ def _numbered(names: Sequence[str]) -> NDArray[np.intp]:
     return np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.intp)
 
 
-def tallies(ballots: Sequence[Ballot]) -> list[Tally]:
+def tallies(ballots: Iterable[Ballot]) -> list[Tally]:
     """The votes in numbers, without those in which no sample answered."""
     found = (_tally(ballot.traces, ballot.gold) for ballot in ballots)
     return [tally for tally in found if tally is not None]
 
 
-def parts(ballots: Sequence[Ballot], draws: int, seed: int = 0) -> Iterator[list[Tally]]:
+def parts(ballots: Iterable[Ballot], draws: int, seed: int = 0) -> Iterator[list[Tally]]:
     """For each ballot the tallies of that many random parts of its samples, of any size from 2."""
     rng = random.Random(seed)
     for ballot in ballots:
@@ -198,9 +210,8 @@ def confidences(
     return [logistic(slope * lead(t.votes, t.rival, t.samples) + intercept) for t in tallies]
 
 
-def quality_lines(ballots: Sequence[Ballot]) -> list[str]:
+def quality_lines(counted: Sequence[Tally]) -> list[str]:
     """The confidence against the plain share of votes, a line each; none where nobody voted."""
-    counted = tallies(ballots)
     if not counted:
         return []
     right = [t.right for t in counted]
