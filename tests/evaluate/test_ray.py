@@ -63,6 +63,9 @@ class Stillborn(Echo):
         os._exit(1)
 
 
+pytestmark = [pytest.mark.model, pytest.mark.xdist_group("ray")]
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _cluster() -> Iterator[None]:
     ray = pytest.importorskip("ray", reason="needs the extra ray")
