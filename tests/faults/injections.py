@@ -20,6 +20,7 @@ from pathlib import Path
 from aimo_submit.kaggle.rehearsal.player import Player
 from aimo_submit.sandbox.linux import libc
 from aimo_submit.sandbox.linux.processes import descendants, send
+from aimo_submit.sandbox.server import zygote
 
 LOOK_S = 0.1
 PAUSED_S = 5.0
@@ -156,7 +157,7 @@ def answers(player: Player) -> Iterator[int]:
 
 def fork_servers(player: Player) -> list[int]:
     """The fork servers of the notebook's sandbox, without the wardens that they fork."""
-    found = below(player, b"aimo_submit.sandbox")
+    found = below(player, zygote.__name__.encode())
     return [pid for pid in found if not any(pid in descendants(other) for other in found)]
 
 

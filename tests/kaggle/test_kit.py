@@ -23,7 +23,7 @@ AT_HOME = {
     *("kaggle.client", "kaggle.rehearsal", "kaggle.upload"),
 }
 KIT = kit_files(ENTRANCE)
-PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+PYTHONS = ("python3.10", "python3.11", "python3.12", "python3.13", "/usr/bin/python3")
 
 
 @pytest.fixture(scope="module")
@@ -124,25 +124,24 @@ def run(command: list[str], kit: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def interpreter(number: str) -> str:
-    """The path of a Python of that number, in which the standard library works."""
-    homes = [*Path.home().glob(f".pyenv/versions/{number}.*/bin"), Path("/usr/bin")]
-    found = [shutil.which(f"python{number}", path=str(home)) for home in homes]
-    found.append(shutil.which(f"python{number}"))
-    for path in filter(None, found):
-        done = subprocess.run([path, "-c", "import ssl, ctypes"], capture_output=True)
-        if done.returncode == 0:
-            return path
-    pytest.skip(f"there is no Python {number} here")
+def interpreter(name: str) -> str:
+    """The path of a Python of that name, new enough and with a whole standard library."""
+    works = "import ssl, ctypes, sys; sys.exit(sys.version_info < (3, 10))"
+    homes = Path.home().glob(".pyenv/versions/*/bin")  # a shim there need not work
+    for path in (*(str(home / name) for home in homes), shutil.which(name)):
+        if path and Path(path).exists():
+            if subprocess.run([path, "-c", works], capture_output=True).returncode == 0:
+                return path
+    pytest.skip(f"there is no {name} here")
 
 
-@pytest.mark.parametrize("number", PYTHONS)
+@pytest.mark.parametrize("python", PYTHONS)
 def test_what_travels_finds_all_that_it_wants_of_the_standard_library(
-    number: str, unpacked: Path
+    python: str, unpacked: Path
 ) -> None:
     """Every module imports, with stubs for packages that are missing; every name is there."""
     script = str(Path(__file__).parent / "stdlib_names.py")
-    done = run([interpreter(number), script, str(unpacked), *modules()], unpacked)
+    done = run([interpreter(python), script, str(unpacked), *modules()], unpacked)
     assert done.returncode == 0, done.stderr[-2000:]
     told = json.loads(done.stdout)
     assert told["missing"] == []
@@ -182,13 +181,13 @@ with Predictor(start, config, Path(sys.argv[1])) as predictor:
 """
 
 
-@pytest.mark.parametrize("number", PYTHONS)
+@pytest.mark.parametrize("python", PYTHONS)
 def test_what_travels_solves_a_problem_on_the_standard_library_alone(
-    number: str, unpacked: Path, tmp_path: Path
+    python: str, unpacked: Path, tmp_path: Path
 ) -> None:
     """With a scripted engine; the code of its samples runs in the sandbox."""
     shutil.copy(scripted.__file__, tmp_path / "scripted.py")
     (tmp_path / "run.py").write_text(RUN)
-    done = run([interpreter(number), str(tmp_path / "run.py"), str(tmp_path)], unpacked)
+    done = run([interpreter(python), str(tmp_path / "run.py"), str(tmp_path)], unpacked)
     assert done.returncode == 0, done.stderr[-2000:]
     assert read_progress(done.stdout.splitlines()[1]) == 1
