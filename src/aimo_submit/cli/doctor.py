@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 from rich.markup import escape
+from rich.table import Table
 
-from aimo_submit.cli.kaggle import Folder
-from aimo_submit.cli.options import FAILED, out, say
-from aimo_submit.cli.tables import checks_table
+from aimo_submit.cli.options import FAILED, Folder, out, say
+from aimo_submit.doctor import Check
 from aimo_submit.doctor.examine import decides, examine, to_do
 from aimo_submit.doctor.kaggle import Environment
 from aimo_submit.kaggle.runtime.mounts import input_root
@@ -25,3 +25,13 @@ def doctor(*, folder: Folder = Path()) -> int:
     for job, fix in jobs:
         say(f"  {escape(job)}: [cyan]{escape(fix)}[/]", markup=True)
     return 0 if decides(topics) else FAILED
+
+
+def checks_table(topic: str, found: list[Check]) -> Table:
+    """Makes a table of what was found about a topic, and what is missing for which job."""
+    table = Table(title=topic, title_justify="left")
+    for column in ("", "found", "missing for"):
+        table.add_column(column, overflow="fold")
+    for one in found:
+        table.add_row(escape(one.name), escape(one.found), f"[yellow]{escape(one.job)}[/]")
+    return table

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from statistics import mean
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from rich.table import Table
 
-from aimo_submit.cli.options import FAILED, note, notes, say
-from aimo_submit.cli.tables import submissions_table
+from aimo_submit.cli.options import FAILED, Folder, note, notes, say
 from aimo_submit.competition import competition_named, competition_of
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle.client import bundle, gate, kernel, ledger, sources, submission
@@ -40,7 +41,6 @@ class Times:
 
 TIMES = Times()
 Seam = Annotated[Times, Parameter(parse=False)]  # no option: given by whoever calls `main`
-Folder = Annotated[Path, Parameter(help="folder of kernel-metadata.json")]
 Version = Annotated[int | None, Parameter(help="its number [default: the newest pushed]")]
 
 
@@ -255,3 +255,18 @@ def _status_of(api: Any, metadata: Metadata, version: int) -> kernel.VersionStat
     if run.failed:
         raise kernel.failure(api, metadata.id, version, run)
     return run
+
+
+def submissions_table(scores: Sequence[ledger.Scores]) -> Table:
+    """The scores as a table, a row a config."""
+    table = Table("config", "scores", "mean", "spread", "pending", "failed")
+    for row in scores:
+        table.add_row(
+            row.label,
+            " ".join(f"{score:g}" for score in row.scores),
+            f"{mean(row.scores):.2f}" if row.scores else "",
+            "" if row.spread is None else f"{row.spread:.2f}",
+            str(row.pending or ""),
+            str(row.failed or ""),
+        )
+    return table

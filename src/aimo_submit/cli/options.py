@@ -56,6 +56,7 @@ def at_least(least: int) -> Callable[[Any, int | None], None]:
 
 
 Count = Annotated[int, Parameter(validator=at_least(1))]
+Folder = Annotated[Path, Parameter(help="folder of kernel-metadata.json")]
 Settings = Annotated[tuple[str, ...], Parameter(name="-c")]
 
 

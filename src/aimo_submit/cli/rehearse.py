@@ -13,8 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from aimo_submit.cards import load_card
-from aimo_submit.cli.kaggle import Folder
-from aimo_submit.cli.options import FAILED, Count, Settings, note, notes, say, values
+from aimo_submit.cli.options import FAILED, Count, Folder, Settings, note, notes, say, values
 from aimo_submit.competition import competition_named, names
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import mean
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,8 +18,6 @@ from aimo_submit.pool.arrays import Pool, majority_accuracy
 from aimo_submit.tune.advice import clock, points
 
 if TYPE_CHECKING:
-    from aimo_submit.doctor import Check
-    from aimo_submit.kaggle.client.ledger import Scores
     from aimo_submit.tune.forecast import Outlook
     from aimo_submit.tune.tuner import Grid, RuleGain, Tuning
     from aimo_submit.tune.vote_rules import Score
@@ -222,31 +219,6 @@ def comparison_table(found: Sequence[Comparison], *, timed: bool) -> Table:
         times = (f"{sign}{clock(abs(slower_s))}", "") if timed else ("", "")
         between = _range(100 * low, 100 * high, "+.1f")
         table.add_row("[bold]difference[/]", points(gain), between, *times, end_section=True)
-    return table
-
-
-def submissions_table(scores: Sequence[Scores]) -> Table:
-    """The scores as a table, a row a config."""
-    table = Table("config", "scores", "mean", "spread", "pending", "failed")
-    for row in scores:
-        table.add_row(
-            row.label,
-            " ".join(f"{score:g}" for score in row.scores),
-            f"{mean(row.scores):.2f}" if row.scores else "",
-            "" if row.spread is None else f"{row.spread:.2f}",
-            str(row.pending or ""),
-            str(row.failed or ""),
-        )
-    return table
-
-
-def checks_table(topic: str, found: list[Check]) -> Table:
-    """What was found about a topic, and what is missing for which job."""
-    table = Table(title=topic, title_justify="left")
-    for column in ("", "found", "missing for"):
-        table.add_column(column, overflow="fold")
-    for one in found:
-        table.add_row(escape(one.name), escape(one.found), f"[yellow]{escape(one.job)}[/]")
     return table
 
 

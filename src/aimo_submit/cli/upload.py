@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 from rich.filesize import decimal
 
-from aimo_submit.cli.kaggle import TIMES, Folder, Seam, Times, polling
-from aimo_submit.cli.options import note, notes, say
+from aimo_submit.cli.kaggle import TIMES, Seam, Times, polling
+from aimo_submit.cli.options import Folder, note, notes, say
 from aimo_submit.kaggle import upload as uploading
 from aimo_submit.kaggle.client import sources
 from aimo_submit.kaggle.client.api import connect, require_credentials
