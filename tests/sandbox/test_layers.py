@@ -82,7 +82,7 @@ privileges.bound(reads_all=on.reads_all)
 readable, listable = landlock.interpreter_paths()
 rules = on.landlock and landlock.ruleset(
     readable, listable, [home, Path("/dev/shm"), Path("/dev/null")], on.landlock)
-program = seccomp.program(guard_signals=on.guard_signals, guard_attributes=on.guard_attributes)
+program = on.filter()
 within_child(take_on)
 exec(code)
 sys.stdout.flush()
@@ -449,8 +449,12 @@ def test_a_layer_left_out_is_off_with_the_reason() -> None:
     found = layers.detect(UID, ["uid", "namespaces", "landlock", "seccomp"])
     assert [state for _, state, _ in layers.rows(found)] == ["off"] * 4
     assert set(found.reasons) == set(layers.NAMES)
-    assert found.guard_signals
-    assert found.guard_attributes
+    assert found.filter() is None
+
+
+def test_the_filter_guards_signals_where_nothing_else_does() -> None:
+    alone = layers.detect(UID, ["uid", "namespaces", "landlock"]).filter()
+    assert alone is None or alone.guard_signals
 
 
 def test_an_older_kernel_can_be_acted() -> None:

@@ -58,11 +58,10 @@ class Server:
     def __init__(self, url: str, key: str | None) -> None:
         self.url = url.rstrip("/")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
+        patience = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S)
+        connector = aiohttp.TCPConnector(limit=0)
         self._session = aiohttp.ClientSession(
-            headers=headers,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
-            connector=aiohttp.TCPConnector(limit=0),
-            read_bufsize=_LINE,
+            headers=headers, timeout=patience, connector=connector, read_bufsize=_LINE
         )
 
     async def models(self) -> list[dict[str, Any]]:

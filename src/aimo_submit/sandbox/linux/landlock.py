@@ -98,7 +98,11 @@ def library_folders() -> list[Path]:
     """The entries of `sys.path` that hold libraries."""
     leading = {KIT, *KIT.parents}
     found = (Path(name).resolve() for name in sys.path if name)
-    return [path for path in found if path.exists() and (path not in leading or _installed(path))]
+    return [
+        path
+        for path in found
+        if path.exists() and (path not in leading or any(path.glob("*.dist-info")))
+    ]
 
 
 def _allow(rules: int, path: Path, access: int) -> None:
@@ -122,10 +126,6 @@ def _copies_of_the_kit() -> Iterator[Path]:
     for folder in folders:
         yield from (path.resolve() for path in folder.glob(KIT_FILES))
     yield KIT
-
-
-def _installed(folder: Path) -> bool:
-    return any(folder.glob("*.dist-info"))
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from aimo_submit.errors import UserError
 from aimo_submit.sandbox.linux import landlock, namespaces, privileges, seccomp
+from aimo_submit.sandbox.linux.seccomp import Program
 
 NAMES = ("uid", "namespaces", "landlock", "seccomp")
 OLDER = "landlock>"  # "landlock>3": as if the kernel's ABI were 3
@@ -37,16 +38,13 @@ class Layers:
     seccomp: bool
     reasons: dict[str, str]  # why a layer is off
 
-    @property
-    def guard_signals(self) -> bool:
-        """True if nothing but seccomp keeps a block from signalling the kit."""
-        scoped = self.landlock >= landlock.SCOPE_ABI
-        return self.first_uid is None and not self.namespaces and not scoped
-
-    @property
-    def guard_attributes(self) -> bool:
-        """True if nothing but seccomp keeps a block from changing the attributes of our files."""
-        return self.first_uid is None
+    def filter(self) -> Program | None:
+        """Builds the filter of system calls; it guards what no other layer does."""
+        if not self.seccomp:
+            return None
+        alone = self.first_uid is None
+        scoped = self.namespaces or self.landlock >= landlock.SCOPE_ABI
+        return seccomp.program(guard_signals=alone and not scoped, guard_attributes=alone)
 
 
 def detect(first_uid: int, without: Collection[str] = ()) -> Layers:

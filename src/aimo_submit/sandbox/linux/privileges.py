@@ -1,4 +1,4 @@
-"""Giving up what a user may do: ids and capabilities, for good.
+"""Gives up ids and capabilities, for good.
 
 See capabilities(7). A change of ids clears the parent-death signal, so that one is set afterwards.
 """
@@ -45,21 +45,17 @@ def become(uid: int, *, reads_all: bool) -> None:
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
-    _hold(kept)
+    drop_capabilities(kept)
     if kept:
         libc.prctl(libc.PR_SET_KEEPCAPS, 0)
         libc.prctl(libc.PR_CAP_AMBIENT, libc.PR_CAP_AMBIENT_RAISE, CAP_DAC_READ_SEARCH)
 
 
-def drop_capabilities() -> None:
-    """Gives up every capability and keeps the uid: for a root that cannot change it."""
-    _hold(0)
+def drop_capabilities(kept: int = 0) -> None:
+    """Gives up every capability but those of the mask; the uid stays, also root's."""
+    libc.call("capset", _HEADER, struct.pack("=6I", kept, kept, kept, 0, 0, 0))
 
 
 def no_new_privileges() -> None:
     """Makes setuid bits and file capabilities mean nothing to this process and its children."""
     libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
-
-
-def _hold(kept: int) -> None:
-    libc.call("capset", _HEADER, struct.pack("=6I", kept, kept, kept, 0, 0, 0))

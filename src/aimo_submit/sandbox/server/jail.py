@@ -15,7 +15,7 @@ from pathlib import Path
 
 from aimo_submit.sandbox.block.process import SEED, Jail
 from aimo_submit.sandbox.leases import MOST_WORKERS
-from aimo_submit.sandbox.linux import landlock, namespaces, privileges, processes, seccomp, usage
+from aimo_submit.sandbox.linux import landlock, namespaces, privileges, processes, usage
 from aimo_submit.sandbox.linux.files import empty_folder
 from aimo_submit.sandbox.linux.layers import Layers
 from aimo_submit.sandbox.protocol import Limits
@@ -60,7 +60,7 @@ def make_jail(spec: JailSpec, number: int) -> Jail:
         owns_shared_memory=layers.namespaces,
         kill_all=_kill_all(layers, uid),
         ruleset=_ruleset(spec, home),
-        filter=_filter(layers),
+        filter=layers.filter(),
     )
 
 
@@ -118,11 +118,3 @@ def _ruleset(spec: JailSpec, home: Path) -> int | None:
     private = spec.layers.first_uid is not None or spec.layers.namespaces
     writable = [home, Path(os.devnull), *([SHARED_MEMORY] if private else [])]
     return landlock.ruleset(spec.readable, spec.listable, writable, spec.layers.landlock)
-
-
-def _filter(layers: Layers) -> seccomp.Program | None:
-    if not layers.seccomp:
-        return None
-    return seccomp.program(
-        guard_signals=layers.guard_signals, guard_attributes=layers.guard_attributes
-    )
