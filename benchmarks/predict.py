@@ -73,8 +73,7 @@ def setting_of(given: Mapping[str, Any], pool: Pool) -> Setting:
 def foreseen(study: Study, setting: Setting, runs: int, together: int) -> Foreseen:
     """The accuracy and time of that many runs over all problems."""
     outlook = study.outlook(setting)
-    stopped = setting.early_stop if setting.way is Way.STOPPED else None
-    seconds = study.replayed(setting.samples, stopped).seconds[:, setting.rounds - 1]
+    seconds, _ = study.pooled(setting)
     sure = np.clip(outlook.scores, 0, 1)
     luck = (sure * (1 - sure)).sum() / len(sure) ** 2 / runs
     error = float(np.nan_to_num(jackknife(study.pool, setting.samples, setting.rounds)))

@@ -359,6 +359,6 @@ def test_votes_of_other_models_can_be_tuned_for_accuracy(
     table.write_text("\n".join(["problem_id,answer,logged_answer", *rows]) + "\n")
     assert main(command("--pool", table)) == 0
     assert "no time can be foreseen" in capsys.readouterr().out.replace("\n", " ")
-    asked = ["--what-if", "samples=2", "--what-if", "samples=6,vote=code"]
+    asked = ["--what-if", "samples=2", "--what-if", "samples=6,vote=code,early_stop=0"]
     assert main([*command("--pool", table), *asked]) == 0
     assert "difference" in capsys.readouterr().out

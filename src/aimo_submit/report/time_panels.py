@@ -13,9 +13,9 @@ from aimo_submit.report import plots
 from aimo_submit.report.panels import Panel
 from aimo_submit.report.plots import Curve
 from aimo_submit.tune import vote_rules
-from aimo_submit.tune.forecast import GAP_S, Games, Setting, Study
+from aimo_submit.tune.forecast import GAP_S, Setting, Study
 from aimo_submit.tune.profile import Profile
-from aimo_submit.tune.simulation import Clock, Played
+from aimo_submit.tune.simulation import Played
 
 EPS = (0.0, 0.003, 0.02, 0.05, 0.15)  # thresholds at which early stopping is shown
 SETS, ORDERS = 10, 8  # sets of problems played under the budget, each in so many orders
@@ -38,12 +38,11 @@ class Runs:
 
 def played(study: Study, setting: Setting) -> Runs:
     """Random sets in random orders, with the same samples in each order of a set."""
-    games, hours, right = Games(study, setting), [], []
+    hours, right = [], []
     for chosen in _orders(study):
-        clock = Clock()
-        found = games.run(chosen, study.budget(setting, clock), clock)
+        found = study.run(chosen, setting)
         hours.append(_hours(found, study.profile.load_s))
-        right.append(float(sum(p.answer == 0 for p in found)))
+        right.append(sum(p.score for p in found))
     shape = SETS, ORDERS
     return Runs(np.reshape(hours, (*shape, -1)), np.reshape(right, shape))
 
@@ -62,10 +61,10 @@ def of_fan(study: Study, setting: Setting, runs: Runs, usable_s: float) -> Panel
 def of_flips(study: Study, samples: int, depth: int) -> Panel:
     """What stopping early changes, for several thresholds; paired, on the same draws."""
     plain = vote_rules.scores(study.pool, study.draws, samples, depth)
-    plain_s = study.replayed(samples).seconds[:, depth - 1].sum()
-    stopped = [study.replayed(samples, eps) for eps in EPS]
-    gains = [found.score[:, depth - 1] - plain for found in stopped]
-    saved = [1 - found.seconds[:, depth - 1].sum() / plain_s for found in stopped]
+    plain_s = sum(p.effort.seconds for p in study.played(samples, depth))
+    stopped = [study.played(samples, depth, eps) for eps in EPS]
+    gains = [np.array([p.score for p in found]) - plain for found in stopped]
+    saved = [1 - sum(p.effort.seconds for p in found) / plain_s for found in stopped]
     return Panel(
         "flips",
         f"Votes of N = {samples} ended when the leader is so sure to stay first, half of the "

@@ -2,7 +2,7 @@
 
 Where every sample is taken, accuracy is exact. Where the vote may be stopped, or another rule
 decides it, the difference to the plain vote of the same samples is added to the exact figure: it
-varies far less than the figure itself.
+varies far less than the figure itself. Times are simulated (`simulation.py`).
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from aimo_submit.budget import REFILL, Allotment, Budget, Terms
+from aimo_submit.budget import REFILL, Allotment, Budget, Terms, pooled
 from aimo_submit.evaluate.bootstrap import interval
 from aimo_submit.pool.arrays import Pool
 from aimo_submit.tune.accuracy import accuracies
 from aimo_submit.tune.profile import Profile
-from aimo_submit.tune.replay import Draws, Replayed, draw, fitting, replay
-from aimo_submit.tune.simulation import Clock, Played, Policy, Samples, play, run
+from aimo_submit.tune.simulation import Played, Policy, Samples, play
+from aimo_submit.tune.vote_rules import Draws, draw
 from aimo_submit.tune.vote_rules import scores as rule_scores
 
-DRAWS = 500  # replayed for each setting, at least
+DRAWS = 500  # played for each setting, at least
 RULE_DRAWS = 20  # of each problem, where rules are compared
 RUNS = 40  # played under a policy, at least
 TOTALS = 2000  # sets of problems whose time is summed
@@ -92,14 +92,14 @@ def paired(a: Outlook, b: Outlook) -> tuple[float, float, float]:
     return b.accuracy - a.accuracy, *interval(b.scores - a.scores)
 
 
-@dataclass(frozen=True)
 class Study:
     """A pool on a machine, and the run that is planned; what was worked out is kept."""
 
-    pool: Pool
-    profile: Profile
-    limit_s: float
-    problems: int  # of one run
+    def __init__(self, pool: Pool, profile: Profile, limit_s: float, problems: int) -> None:
+        self.pool, self.profile = pool, profile
+        self.limit_s, self.problems = limit_s, problems  # of one run
+        most = REFILL * pool.tokens.shape[1]
+        self._pace = profile.step_s(np.arange(most + 1)).tolist()
 
     @cached_property
     def exact(self) -> Floats:
@@ -108,13 +108,54 @@ class Study:
 
     @cached_property
     def draws(self) -> Draws:
-        """Enough random orders of each problem's samples."""
+        """R random orders of problems' samples, problem by problem, equally many of each."""
         return draw(self.pool, math.ceil(DRAWS / len(self.pool.problems)))
 
-    def replayed(self, samples: int, early_stop: float | None = None) -> Replayed:
-        """All draws with N samples, at every depth."""
-        depths = np.arange(1, self.pool.tokens.shape[2] + 1)
-        return replay(self.pool, self.profile, self.draws, samples, depths, early_stop)
+    @cached_property
+    def recorded(self) -> Sequence[Samples]:
+        """R: the samples of each draw."""
+        pairs = zip(self.draws.problem.tolist(), self.draws.order, strict=True)
+        return [_recorded(self.pool, problem, order) for problem, order in pairs]
+
+    def outlook(self, setting: Setting) -> Outlook:
+        """What the setting would come to."""
+        if setting.way in (Way.EVERY, Way.STOPPED):
+            seconds, scores = self.pooled(setting)
+            totals = self.totals(seconds)
+        else:
+            scores, totals = self._under_limit(setting)
+        if setting.vote != "majority":
+            scores = scores + self.rule_gain(setting)
+        return Outlook(setting, scores, float(totals.mean()), float(np.quantile(totals, QUANTILE)))
+
+    def pooled(self, setting: Setting) -> tuple[Floats, Floats]:
+        """R seconds and P scores of a setting without a limit of time."""
+        n, m = setting.samples, setting.rounds
+        played = self.played(n, m, setting.early_stop)
+        scores = self.exact[:, n - 1, m - 1]
+        if setting.way is Way.STOPPED:
+            plain = rule_scores(self.pool, self.draws, n, m)
+            stopped = np.array([p.score for p in played])
+            scores = scores + self._by_problem(self.draws.problem, stopped - plain)
+        return np.array([p.effort.seconds for p in played]), scores
+
+    def played(self, samples: int, rounds: int, early_stop: float | None = None) -> list[Played]:
+        """R: every draw's first samples, to their end or until their vote is decided."""
+        allotment = pooled(samples, math.inf, early_stop)
+        return [self._play(row, samples, rounds, allotment) for row in range(len(self.recorded))]
+
+    def run(self, rows: Sequence[int], setting: Setting) -> list[Played]:
+        """A whole run of these draws under the setting's policy, made before the model loads."""
+        clock, found = Clock(), list[Played]()
+        policy = self._policy(setting, clock)
+        clock.now_s = self.profile.load_s
+        for row in rows:
+            most = REFILL * setting.samples
+            found.append(self._play(row, most, setting.rounds, policy.begin()))
+            clock.now_s += found[-1].effort.seconds
+            policy.end(found[-1].effort)
+            clock.now_s += GAP_S
+        return found
 
     def totals(self, seconds: Floats) -> Floats:
         """TOTALS x ...: seconds of runs, of what the draws took (first axis)."""
@@ -122,24 +163,7 @@ class Study:
         picked = rng.integers(len(seconds), size=(TOTALS, self.problems))
         counts = np.stack([np.bincount(row, minlength=len(seconds)) for row in picked])
         gaps_s = GAP_S * (self.problems - 1)
-        return np.asarray(self.profile.load_s + gaps_s + counts.astype(float) @ seconds)
-
-    def stopped(self, samples: int, replayed: Replayed) -> Floats:
-        """P x M: accuracy where the vote of those replayed draws was stopped."""
-        depths = range(1, self.pool.tokens.shape[2] + 1)
-        plain = [rule_scores(self.pool, self.draws, samples, depth) for depth in depths]
-        gain = self._by_problem(self.draws.problem, replayed.score - np.stack(plain, axis=1))
-        return np.asarray(self.exact[:, samples - 1] + gain)
-
-    def outlook(self, setting: Setting) -> Outlook:
-        """What the setting would come to."""
-        if setting.way in (Way.EVERY, Way.STOPPED):
-            found = self._pooled(setting)
-        else:
-            found = self._under_limit(setting)
-        if setting.vote == "majority":
-            return found
-        return dataclasses.replace(found, scores=found.scores + self.rule_gain(setting))
+        return np.asarray(self.profile.load_s + gaps_s + np.tensordot(counts, seconds, 1))
 
     def rule_gain(self, setting: Setting) -> Floats:
         """P: what the setting's rule gains over the majority on the same samples."""
@@ -147,30 +171,18 @@ class Study:
         score = partial(rule_scores, self.pool, draws, setting.samples, setting.rounds)
         return self._by_problem(draws.problem, score(setting.vote) - score())
 
-    def _pooled(self, setting: Setting) -> Outlook:
-        depth = setting.rounds - 1
-        stopped = setting.way is Way.STOPPED
-        replayed = self.replayed(setting.samples, setting.early_stop if stopped else None)
-        totals = self.totals(replayed.seconds[:, depth])
-        scores = self.exact[:, setting.samples - 1, depth]
-        if stopped:
-            scores = self.stopped(setting.samples, replayed)[:, depth]
-        return _outlook(setting, scores, totals)
-
-    def _under_limit(self, setting: Setting) -> Outlook:
-        """The setting played under its policy, each problem at least once."""
+    def _under_limit(self, setting: Setting) -> tuple[Floats, Floats]:
+        """P scores and the seconds of runs under the setting's policy, each problem in one."""
         plain = rule_scores(self.pool, self.draws, setting.samples, setting.rounds)
         rows, gains, totals = [], [], []
-        games = Games(self, setting)
+        gaps_s = GAP_S * (self.problems - 1)
         for chosen in self._runs():
-            clock = Clock()
-            played = games.run(chosen, self._policy(setting, clock), clock)
+            played = self.run(chosen, setting)
             rows += chosen
-            gains += [float(p.answer == 0) - plain[r] for p, r in zip(played, chosen, strict=True)]
-            totals.append(clock.now_s - GAP_S)
+            gains += [p.score - plain[row] for p, row in zip(played, chosen, strict=True)]
+            totals.append(self.profile.load_s + gaps_s + sum(p.effort.seconds for p in played))
         gain = self._by_problem(self.draws.problem[rows], np.array(gains))
-        scores = self.exact[:, setting.samples - 1, setting.rounds - 1] + gain
-        return _outlook(setting, scores, np.array(totals))
+        return self.exact[:, setting.samples - 1, setting.rounds - 1] + gain, np.array(totals)
 
     def _runs(self) -> Iterator[list[int]]:
         """The draws of each run; the same for all settings, every problem about equally often."""
@@ -182,29 +194,55 @@ class Study:
         for k in range(runs):
             yield stream[k * self.problems : (k + 1) * self.problems].tolist()
 
+    def _play(self, row: int, samples: int, rounds: int, allotment: Allotment) -> Played:
+        """The draw's first samples under the allotment, no wider than the KV cache allows."""
+        cut = self.recorded[row].cut(samples, rounds)
+        prompt = int(self.pool.prompt_tokens[self.draws.problem[row]])
+        mean = sum(map(sum, cut.tokens)) / max(1, len(cut.tokens))
+        held = int(max(1, (self.profile.kv_tokens - prompt) // max(1, mean)))
+        if held < allotment.width:
+            allotment = dataclasses.replace(allotment, width=held)
+        begin_s, turn_s = self.profile.prefill_s * prompt, self.profile.turn_s
+        return play(cut, allotment, self._pace.__getitem__, begin_s, turn_s)
+
     def _policy(self, setting: Setting, clock: Clock) -> Policy:
         if setting.way is Way.SHARES:
             share_s = (self.limit_s - self.profile.load_s) / self.problems - GAP_S
             return _Shares(share_s, setting.samples)
-        return self.budget(setting, clock)
-
-    def budget(self, setting: Setting, clock: Clock) -> Budget:
-        """The budget of a run with that setting."""
         terms = Terms(self.limit_s, self.problems, samples=setting.samples, eps=setting.early_stop)
         return Budget(terms, clock)
 
     def _by_problem(self, problem: Ints, values: Floats) -> Floats:
-        """The mean of the values of each problem (first axis)."""
+        """The mean of the values of each problem."""
         size = len(self.pool.problems)
-        sums: Floats = np.zeros((size, *values.shape[1:]))
-        np.add.at(sums, problem, values)
         counts = np.bincount(problem, minlength=size)
-        means: Floats = sums / np.maximum(counts, 1).reshape(-1, *[1] * (values.ndim - 1))
-        return means
+        return np.bincount(problem, values, minlength=size) / np.maximum(counts, 1)
 
 
-def _outlook(setting: Setting, scores: Floats, totals: Floats) -> Outlook:
-    return Outlook(setting, scores, float(totals.mean()), float(np.quantile(totals, QUANTILE)))
+def _recorded(pool: Pool, problem: int, order: Ints) -> Samples:
+    """The problem's samples in that order, at full depth."""
+    kept = order[pool.present[problem, order]]
+    tokens, code_s = pool.tokens[problem, kept], pool.code_s[problem, kept]
+    if not tokens.any():  # lengths that are not known: one sample ends after the other
+        tokens[:, 0] = np.arange(1, len(kept) + 1)
+    reached = np.where(tokens > 0, np.arange(1, tokens.shape[1] + 1), 1).max(axis=1)
+    answers, answered = pool.answer[problem, kept], pool.answered[problem, kept]
+    rounds = np.maximum(reached, answered + 1).tolist()
+    return Samples(
+        answers=[a if a >= 0 else None for a in np.where(answered < 0, -1, answers).tolist()],
+        tokens=[row[:n] for row, n in zip(tokens.tolist(), rounds, strict=True)],
+        code_s=[row[: n - 1] for row, n in zip(code_s.tolist(), rounds, strict=True)],
+    )
+
+
+@dataclass
+class Clock:
+    """The seconds since a run began."""
+
+    now_s: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,49 +257,3 @@ class _Shares:
 
     def end(self, effort: object) -> None:
         pass
-
-
-class Games:
-    """Draws of a study as samples to play, cut at the setting's depth."""
-
-    def __init__(self, study: Study, setting: Setting) -> None:
-        self._pool, self._draws, self._rounds = study.pool, study.draws, setting.rounds
-        self._most = REFILL * setting.samples
-        self._profile = study.profile
-        self._pace = study.profile.step_s(np.arange(self._most + 1)).tolist()
-        self._made: dict[int, Samples] = {}
-
-    def play(self, row: int, allotment: Allotment) -> Played:
-        """The draw under the allotment, no wider than the KV cache allows."""
-        samples = self._samples(row)
-        prompt = int(self._pool.prompt_tokens[self._draws.problem[row]])
-        mean = sum(map(sum, samples.tokens)) / max(1, len(samples.tokens))
-        width = min(allotment.width, int(fitting(self._profile.kv_tokens, prompt, mean)))
-        allotment = dataclasses.replace(allotment, width=width)
-        begin_s, turn_s = self._profile.prefill_s * prompt, self._profile.turn_s
-        return play(samples, allotment, self._pace.__getitem__, begin_s, turn_s)
-
-    def run(self, rows: Sequence[int], policy: Policy, clock: Clock) -> list[Played]:
-        """A whole run of these draws under the policy, which was made before the model loads."""
-        clock.now_s = self._profile.load_s
-        return run(policy, clock, [partial(self.play, row) for row in rows], GAP_S)
-
-    def _samples(self, row: int) -> Samples:
-        if row not in self._made:
-            self._made[row] = self.cut(int(self._draws.problem[row]), self._draws.order[row])
-        return self._made[row]
-
-    def cut(self, problem: int, order: Ints) -> Samples:
-        """The problem's samples in that order, twice N at most."""
-        pool, depth = self._pool, self._rounds
-        kept = order[pool.present[problem][order]][: self._most]
-        tokens, code_s = pool.tokens[problem, kept, :depth], pool.code_s[problem, kept, :depth]
-        rounds = np.where(tokens > 0, np.arange(1, tokens.shape[1] + 1), 1).max(axis=1).tolist()
-        answered = pool.answered[problem, kept]
-        voted = ((answered >= 0) & (answered < depth)).tolist()
-        answers = pool.answer[problem, kept].tolist()
-        return Samples(
-            answers=[a if v else None for a, v in zip(answers, voted, strict=True)],
-            tokens=[row[:n] for row, n in zip(tokens.tolist(), rounds, strict=True)],
-            code_s=[row[: n - 1] for row, n in zip(code_s.tolist(), rounds, strict=True)],
-        )

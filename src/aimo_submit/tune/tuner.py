@@ -36,7 +36,7 @@ from aimo_submit.tune.vote_rules import SIGNALS
 
 GRID = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
 EPS = 0.003  # of an early stop without a limit of time: docs/LOG.md
-UNTIMED = Profile("", "", "", "", "", True, ((1, 0.0),), 0.0, 0.0, 1 << 60)
+UNTIMED = Profile("", "", "", "", "", True, ((1, 1.0),), 0.0, 0.0, 1 << 60)
 
 Floats = NDArray[np.float64]
 
@@ -154,19 +154,19 @@ class Tuner:
         if self._profile is None:
             unknown = np.full((self.study.problems, *scores.shape[1:]), np.nan)
             return (_grid(scores, unknown),) * 2
-        return self._replayed(samples, None), self._replayed(samples, EPS)
+        rounds = range(1, scores.shape[2] + 1)
+        return self._simulated(samples, rounds, None), self._simulated(samples, rounds, EPS)
 
-    def _replayed(self, samples: Sequence[int], eps: float | None) -> Grid:
+    def _simulated(self, samples: Sequence[int], rounds: Sequence[int], eps: float | None) -> Grid:
+        way = Way.EVERY if eps is None else Way.STOPPED
         seconds, scores = [], []
         for n in samples:
             self._progress(f"time of N={n}" + ("" if eps is None else " with early stopping"))
-            replayed = self.study.replayed(n, eps)
-            seconds.append(replayed.seconds)
-            exact = self.study.exact[:, n - 1]
-            scores.append(exact if eps is None else self.study.stopped(n, replayed))
-        each = np.stack(seconds, axis=1)  # R x N x M
-        totals = self.study.totals(each.reshape(len(each), -1))
-        return _grid(np.stack(scores, axis=1), totals.reshape(-1, *each.shape[1:]))
+            cells = [self.study.pooled(Setting(n, m, way, eps)) for m in rounds]
+            seconds.append([taken for taken, _ in cells])
+            scores.append([right for _, right in cells])
+        each = np.moveaxis(np.array(seconds), 2, 0)  # R x N x M
+        return _grid(np.moveaxis(np.array(scores), 2, 0), self.study.totals(each))
 
     def _choice(self, points: Sequence[Outlook], pareto: Sequence[Outlook]) -> Choice:
         """What the exact figures recommend, unless another N and M do better under the budget."""

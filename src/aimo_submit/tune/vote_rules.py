@@ -15,7 +15,6 @@ from aimo_submit.evaluate.bootstrap import interval
 from aimo_submit.pool.arrays import Pool
 from aimo_submit.pool.ballots import Ballot
 from aimo_submit.records import Trace
-from aimo_submit.tune.replay import Draws
 from aimo_submit.vote import BETA, INTERCEPT, RULES, SLOPE, Rule, ended, lead, logistic
 
 LEVEL = 0.95
@@ -33,6 +32,22 @@ SIGNALS: dict[str, tuple[str, ...]] = {
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """R problems of a pool, each with all its samples in a random order; both as indices."""
+
+    problem: Ints  # R
+    order: Ints  # R x S; samples that are not there come last
+
+
+def draw(pool: Pool, each: int, seed: int = 0) -> Draws:
+    """`each` random orders of the samples of every problem, problem by problem."""
+    problem = np.repeat(np.arange(len(pool.problems)), each)
+    keys = np.random.default_rng(seed).random((len(problem), pool.answer.shape[1]))
+    keys[~pool.present[problem]] = np.inf
+    return Draws(problem, np.argsort(keys, axis=1))
 
 
 def known(rule: str) -> str:
