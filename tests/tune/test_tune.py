@@ -20,7 +20,7 @@ from aimo_submit.records import Completion, Finish, Problem, Round, Solution, St
 from aimo_submit.toml import read_toml
 from aimo_submit.tune import advice
 from aimo_submit.tune.choosing import choose, front, lengths, shortlist, usable
-from aimo_submit.tune.forecast import Outlook, Setting, Study, Way, paired
+from aimo_submit.tune.forecast import Forecast, Forecaster, Setting, Way, paired
 from aimo_submit.tune.tuner import Terms, Tuner, Tuning
 from aimo_submit.tune.what_if import compare, parsed
 from benchmarks.tune import MACHINE, chances, simulated
@@ -42,9 +42,9 @@ def tuned(hours: float = 9.0) -> Tuning:
     return Tuner(a_pool(), PROFILE, Terms(hours * 3600)).tuning()
 
 
-def outlook(name: int, scores: list[float], time_s: float) -> Outlook:
-    """An outlook with N = name."""
-    return Outlook(Setting(name, 1), np.array(scores), time_s, time_s)
+def forecast(name: int, scores: list[float], time_s: float) -> Forecast:
+    """A forecast with N = name."""
+    return Forecast(Setting(name, 1), np.array(scores), time_s, time_s)
 
 
 # --- choosing
@@ -52,11 +52,11 @@ def outlook(name: int, scores: list[float], time_s: float) -> Outlook:
 
 def test_the_quickest_that_is_surely_nearly_as_good_as_the_best_is_chosen() -> None:
     good = [1.0] * 30 + [0.0] * 10
-    poor = outlook(1, [0.0] * 40, 10)
-    unsure = outlook(2, [*good[:29], 0.0, *good[30:]], 20)  # of 40, one less: that may be chance
-    near = outlook(2, [0.99 * score for score in good], 25)
-    best = outlook(3, good, 30)
-    slow = outlook(4, [1.0] * 40, 40)
+    poor = forecast(1, [0.0] * 40, 10)
+    unsure = forecast(2, [*good[:29], 0.0, *good[30:]], 20)  # of 40, one less: that may be chance
+    near = forecast(2, [0.99 * score for score in good], 25)
+    best = forecast(3, good, 30)
+    slow = forecast(4, [1.0] * 40, 40)
     assert choose([slow, best, near, unsure, poor], 35) is near
     assert choose([slow, best, unsure, poor], 35) is best
     assert choose([slow, best, near, unsure, poor], 45) is slow
@@ -65,16 +65,16 @@ def test_the_quickest_that_is_surely_nearly_as_good_as_the_best_is_chosen() -> N
 
 def test_the_front_holds_what_nothing_quicker_equals() -> None:
     a, b, c, d = (
-        outlook(1, [0.0, 1.0], 10),
-        outlook(2, [0.0, 0.5], 20),
-        outlook(3, [1.0, 1.0], 30),
-        outlook(4, [1.0, 1.0], 40),
+        forecast(1, [0.0, 1.0], 10),
+        forecast(2, [0.0, 0.5], 20),
+        forecast(3, [1.0, 1.0], 30),
+        forecast(4, [1.0, 1.0], 40),
     )
     assert front([d, c, b, a]) == (a, c)
 
 
 def test_what_is_played_are_the_base_and_what_takes_longer() -> None:
-    points = [outlook(n, [0.1 * n], 10 * n) for n in range(1, 10)]
+    points = [forecast(n, [0.1 * n], 10 * n) for n in range(1, 10)]
     assert shortlist(points, points[4]) == [(5, 1), (6, 1), (7, 1), (8, 1), (9, 1)]
     assert (9, 1) in shortlist(points, None)
     assert len(shortlist(points, points[0])) == 5
@@ -82,8 +82,8 @@ def test_what_is_played_are_the_base_and_what_takes_longer() -> None:
 
 def test_two_settings_are_compared_problem_by_problem() -> None:
     hard, easy = [0.0] * 25, [0.9] * 25
-    a = outlook(1, hard + easy, 1)
-    b = outlook(2, hard + [x + 0.05 for x in easy], 1)
+    a = forecast(1, hard + easy, 1)
+    b = forecast(2, hard + [x + 0.05 for x in easy], 1)
     gain, low, high = paired(a, b)
     assert gain == pytest.approx(0.025)
     assert 0 < low < gain < high < 0.05
@@ -160,9 +160,9 @@ def test_longer_wrong_samples_are_told_from_shorter_ones() -> None:
 
 
 def test_a_limit_is_kept_by_the_budget_and_by_shares_but_not_by_every_sample() -> None:
-    study = Study(a_pool(), PROFILE, 1800.0, 50)
+    forecaster = Forecaster(a_pool(), PROFILE, 1800.0, 50)
     free, shared, kept = (
-        study.outlook(Setting(24, 3, way)) for way in (Way.EVERY, Way.SHARES, Way.BUDGET)
+        forecaster.forecast(Setting(24, 3, way)) for way in (Way.EVERY, Way.SHARES, Way.BUDGET)
     )
     assert free.time_q95_s > 1800
     assert shared.time_q95_s <= 1800
@@ -173,13 +173,13 @@ def test_a_limit_is_kept_by_the_budget_and_by_shares_but_not_by_every_sample() -
 def test_a_rule_that_weighs_what_is_right_gains() -> None:
     pool = a_pool()
     pool.boxed[:] = pool.answer == 0
-    gain = Study(pool, PROFILE, 1.0, 50).rule_gain(Setting(8, 3, vote="box"))
+    gain = Forecaster(pool, PROFILE, 1.0, 50).rule_gain(Setting(8, 3, vote="box"))
     assert gain.mean() > 0.01
 
 
 def test_loading_counts_against_the_limit() -> None:
     slow = dataclasses.replace(PROFILE, load_s=900.0)
-    found = Study(a_pool(), slow, 1800.0, 50).outlook(Setting(24, 3, Way.BUDGET))
+    found = Forecaster(a_pool(), slow, 1800.0, 50).forecast(Setting(24, 3, Way.BUDGET))
     assert 900 < found.time_q95_s <= 1800
 
 
@@ -213,10 +213,10 @@ def warned(tuning: Tuning, **changes: Any) -> list[str]:
 
 def test_a_pool_that_is_too_small_says_how_much_more_would_tell() -> None:
     tuning = tuned()
-    every = dataclasses.replace(outlook(24, [0.5] * 60, 1), setting=Setting(24, 3))
+    every = dataclasses.replace(forecast(24, [0.5] * 60, 1), setting=Setting(24, 3))
     assert any("record 36 to 48 samples" in line for line in warned(tuning, recommended=every))
-    flip = outlook(8, [0.5, 0.6] * 30, 1)
-    lines = warned(tuning, recommended=outlook(9, [0.0, 1.0] * 30, 1))
+    flip = forecast(8, [0.5, 0.6] * 30, 1)
+    lines = warned(tuning, recommended=forecast(9, [0.0, 1.0] * 30, 1))
     assert any("60 problems are few, about" in line for line in lines)
     lines = warned(tuning, recommended=flip, candidate=flip, best=flip, same_problems=0.05)
     assert any("about 600 samples a problem" in line for line in lines)

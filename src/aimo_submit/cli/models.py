@@ -242,7 +242,7 @@ async def _run(config: Config, card: Card, here: str, args: argparse.Namespace) 
 
 
 def _check(profile: Profile, found: Measured, prompt: int) -> None:
-    """Says how well the profile foretells a batch, and how steady the machine was."""
+    """Says how well the profile predicts a batch, and how steady the machine was."""
     foretold_s = profile.batch_s(found.drawn) + found.prefill_s * prompt * len(found.drawn)
     line = (
         f"check: {len(found.drawn)} samples of {min(found.drawn)} to {max(found.drawn)} tokens "

@@ -13,16 +13,16 @@ from rich.table import Table
 from aimo_submit.evaluate.summary import Accuracy, Submission, Summary, share_right, submission
 from aimo_submit.records import Solution
 from aimo_submit.tune.advice import clock, points, reason, warnings
-from aimo_submit.tune.forecast import Outlook
+from aimo_submit.tune.forecast import Forecast
 from aimo_submit.tune.tuner import Grid, RuleGain, Tuning
 from aimo_submit.tune.what_if import Comparison
 
 STEP = 0.005  # of accuracy: what lies closer on the front is not printed
 
 
-def thinned(front: Sequence[Outlook]) -> list[Outlook]:
+def thinned(front: Sequence[Forecast]) -> list[Forecast]:
     """The front from its upper end down, without what is hardly less right than the one above."""
-    made: list[Outlook] = []
+    made: list[Forecast] = []
     for point in reversed(front):
         if not made or made[-1].accuracy - point.accuracy >= STEP:
             made.append(point)
@@ -48,10 +48,10 @@ def within(grid: Grid, i: int, j: int) -> str:
     return clock(grid.time_q95_s[i, j])
 
 
-def outlooks_table(outlooks: Sequence[Outlook], tuning: Tuning) -> Table:
+def forecasts_table(forecasts: Sequence[Forecast], tuning: Tuning) -> Table:
     """Settings, what they come to and whether they fit."""
     table = Table("N", "M", "way", "right", "90%", "time", "95 of 100")
-    for o in outlooks:
+    for o in forecasts:
         fits = "" if o.time_q95_s <= tuning.terms.plan_s else " [red]too long[/]"
         table.add_row(
             str(o.setting.samples), str(o.setting.rounds), o.setting.how, f"{o.accuracy:.1%}",
@@ -89,7 +89,7 @@ def comparison_table(found: Sequence[Comparison], *, timed: bool) -> Table:
 def comparison_json(c: Comparison) -> dict[str, Any]:
     """The comparison, ready for JSON."""
     gain, low, high = c.gain
-    pair = {"first": _outlook_json(c.first), "second": _outlook_json(c.second)}
+    pair = {"first": _forecast_json(c.first), "second": _forecast_json(c.second)}
     return {**pair, "gain": gain, "gain_interval": (low, high)}
 
 
@@ -106,9 +106,9 @@ def tuning_json(tuning: Tuning, settings: Mapping[str, Any]) -> dict[str, Any]:
         **{name: _grid_json(grid) for name, grid in
            (("every_sample", tuning.every), ("early_stop", tuning.stopped))},
         "pass_at": tuning.pass_at.tolist(),
-        "pareto": [_outlook_json(o) for o in tuning.pareto],
-        "budget": [_outlook_json(o) for o in choice.budgets] if choice else [],
-        "recommended": _outlook_json(choice.recommended) if choice else None,
+        "pareto": [_forecast_json(o) for o in tuning.pareto],
+        "budget": [_forecast_json(o) for o in choice.budgets] if choice else [],
+        "recommended": _forecast_json(choice.recommended) if choice else None,
         "reason": reason(tuning, choice) if choice else None,
         "warnings": warnings(tuning, settings),
     }  # fmt: skip
@@ -121,7 +121,7 @@ def _grid_json(grid: Grid) -> dict[str, Any]:
             for k, v in columns.items()}  # fmt: skip
 
 
-def _outlook_json(o: Outlook) -> dict[str, Any]:
+def _forecast_json(o: Forecast) -> dict[str, Any]:
     return {
         "setting": {name: getattr(o.setting, name) for name in o.setting.__slots__},
         "accuracy": o.accuracy,

@@ -150,17 +150,17 @@ def _print(tuning: Tuning) -> None:
 
 
 def _print_choice(tuning: Tuning, choice: Choice) -> None:
-    from aimo_submit.cli.tables import outlooks_table, rules_table, thinned
+    from aimo_submit.cli.tables import forecasts_table, rules_table, thinned
 
     setting = choice.recommended.setting
     name = f"N={setting.samples} M={setting.rounds}"
-    for title, outlooks in (
+    for title, forecasts in (
         ("more accurate than all that is quicker", thinned(tuning.pareto)),
         ("with the solver's time budget", choice.budgets),
         (f"{name}, the time spent in other ways", choice.others),
     ):
         _say(f"[bold]{title}[/]")
-        out.print(outlooks_table(outlooks, tuning))
+        out.print(forecasts_table(forecasts, tuning))
     _say(f"[bold]{name}, vote rules[/]")
     out.print(rules_table(choice.rules))
 

@@ -14,7 +14,7 @@ from aimo_submit.report.panels import TITLES, Panel
 from aimo_submit.report.plots import Point
 from aimo_submit.report.rows import Row
 from aimo_submit.tune.choosing import usable
-from aimo_submit.tune.forecast import Outlook, Setting, Way
+from aimo_submit.tune.forecast import Forecast, Setting, Way
 from aimo_submit.tune.profile import Profile
 from aimo_submit.tune.tuner import Terms, Tuner, Tuning
 
@@ -45,7 +45,7 @@ class Planned:
         self, pool: Pool, profile: Profile, terms: Terms, progress: Callable[[str], None]
     ) -> None:
         self._tuner = Tuner(pool, profile, terms, progress)
-        self._study, self._profile, self._terms = self._tuner.study, profile, terms
+        self._forecaster, self._profile, self._terms = self._tuner.forecaster, profile, terms
         self._progress = progress
         self.tuning: Tuning | None = None
         self.why = ""  # there is no tuning
@@ -59,12 +59,12 @@ class Planned:
         """What is recommended; where nothing is, half of what was recorded under the budget."""
         if self.tuning is not None and self.tuning.choice is not None:
             return self.tuning.choice.recommended.setting
-        depth = self._study.pool.tokens.shape[2]
+        depth = self._forecaster.pool.tokens.shape[2]
         return Setting(max(1, self._tuner.recorded // 2), depth, Way.BUDGET)
 
     def panels(self, rows: Sequence[Row]) -> list[Panel]:
         """All eight; those of time are missing where the pool holds no lengths."""
-        pool, terms = self._study.pool, self._terms
+        pool, terms = self._forecaster.pool, self._terms
         n, m = self.setting.samples, self.setting.rounds
         made = [panels.of_accuracy(pool), panels.of_votes(pool), panels.of_margin(rows)]
         made.append(time_panels.of_throughput(self._profile))
@@ -72,12 +72,12 @@ class Planned:
             made.append(panels.of_spread(pool, terms.problems, n, m, None))
             return _ordered(made, NO_LENGTHS)
         self._progress("orders of problems")
-        runs = time_panels.played(self._study, self.setting)
+        runs = time_panels.played(self._forecaster, self.setting)
         made += [
             self._pareto(),
             panels.of_spread(pool, terms.problems, n, m, runs.over_orders),
-            time_panels.of_fan(self._study, self.setting, runs, terms.plan_s),
-            time_panels.of_flips(self._study, n, m),
+            time_panels.of_fan(self._forecaster, self.setting, runs, terms.plan_s),
+            time_panels.of_flips(self._forecaster, n, m),
         ]
         return _ordered(made, self.why)
 
@@ -112,6 +112,6 @@ def _points(tuning: Tuning) -> list[Point]:
     ]
 
 
-def _point(outlook: Outlook, *, front: bool = False, chosen: bool = False) -> Point:
-    name = f"N = {outlook.setting.samples}, M = {outlook.setting.rounds}"
-    return Point(name, outlook.time_q95_s / 3600, outlook.accuracy, front, chosen)
+def _point(forecast: Forecast, *, front: bool = False, chosen: bool = False) -> Point:
+    name = f"N = {forecast.setting.samples}, M = {forecast.setting.rounds}"
+    return Point(name, forecast.time_q95_s / 3600, forecast.accuracy, front, chosen)

@@ -13,7 +13,7 @@ from aimo_submit.report import plots
 from aimo_submit.report.panels import Panel
 from aimo_submit.report.plots import Curve
 from aimo_submit.tune import vote_rules
-from aimo_submit.tune.forecast import GAP_S, Setting, Study
+from aimo_submit.tune.forecast import GAP_S, Forecaster, Setting
 from aimo_submit.tune.profile import Profile
 from aimo_submit.tune.simulation import Played
 
@@ -36,40 +36,41 @@ class Runs:
         return float(np.sqrt(self.right.var(axis=1, ddof=1).mean()))
 
 
-def played(study: Study, setting: Setting) -> Runs:
+def played(forecaster: Forecaster, setting: Setting) -> Runs:
     """Random sets in random orders, with the same samples in each order of a set."""
     hours, right = [], []
-    for chosen in _orders(study):
-        found = study.run(chosen, setting)
-        hours.append(_hours(found, study.profile.load_s))
+    for chosen in _orders(forecaster):
+        found = forecaster.run(chosen, setting)
+        hours.append(_hours(found, forecaster.profile.load_s))
         right.append(sum(p.score for p in found))
     shape = SETS, ORDERS
     return Runs(np.reshape(hours, (*shape, -1)), np.reshape(right, shape))
 
 
-def of_fan(study: Study, setting: Setting, runs: Runs, usable_s: float) -> Panel:
+def of_fan(forecaster: Forecaster, setting: Setting, runs: Runs, usable_s: float) -> Panel:
     """The time used problem by problem."""
     hours = runs.hours.reshape(-1, runs.hours.shape[-1])
     return Panel(
         "time",
-        f"{len(hours)} runs of {study.problems} random problems in random orders, N = "
-        f"{setting.samples}, M = {setting.rounds}, under the budget, on {_name(study.profile)}.",
-        partial(plots.time_fan, hours, study.limit_s / 3600, usable_s / 3600),
+        f"{len(hours)} runs of {forecaster.problems} random problems in random orders, N = "
+        f"{setting.samples}, M = {setting.rounds}, under the budget, on "
+        f"{_name(forecaster.profile)}.",
+        partial(plots.time_fan, hours, forecaster.limit_s / 3600, usable_s / 3600),
     )
 
 
-def of_flips(study: Study, samples: int, depth: int) -> Panel:
+def of_flips(forecaster: Forecaster, samples: int, depth: int) -> Panel:
     """What stopping early changes, for several thresholds; paired, on the same draws."""
-    plain = vote_rules.scores(study.pool, study.draws, samples, depth)
-    plain_s = sum(p.effort.seconds for p in study.played(samples, depth))
-    stopped = [study.played(samples, depth, eps) for eps in EPS]
+    plain = vote_rules.scores(forecaster.pool, forecaster.draws, samples, depth)
+    plain_s = sum(p.effort.seconds for p in forecaster.played(samples, depth))
+    stopped = [forecaster.played(samples, depth, eps) for eps in EPS]
     gains = [np.array([p.score for p in found]) - plain for found in stopped]
     saved = [1 - sum(p.effort.seconds for p in found) / plain_s for found in stopped]
     return Panel(
         "flips",
         f"Votes of N = {samples} ended when the leader is so sure to stay first, half of the "
         f"samples at once; time saved against all {samples} at once to their end, on "
-        f"{_name(study.profile)}.",
+        f"{_name(forecaster.profile)}.",
         partial(
             plots.flips,
             ["none" if eps == 0 else f"{eps:g}" for eps in EPS],
@@ -96,14 +97,14 @@ def of_throughput(profile: Profile) -> Panel:
     )
 
 
-def _orders(study: Study) -> Iterator[Sequence[int]]:
-    """Rows of the study's draws: each set in all its orders, set by set."""
+def _orders(forecaster: Forecaster) -> Iterator[Sequence[int]]:
+    """Rows of the forecaster's draws: each set in all its orders, set by set."""
     rng = np.random.default_rng(0)
-    size = len(study.pool.problems)
-    each = len(study.draws.problem) // size
+    size = len(forecaster.pool.problems)
+    each = len(forecaster.draws.problem) // size
     for _ in range(SETS):
-        chosen = rng.choice(size, study.problems, replace=size < study.problems)
-        rows = chosen * each + rng.integers(each, size=study.problems)
+        chosen = rng.choice(size, forecaster.problems, replace=size < forecaster.problems)
+        rows = chosen * each + rng.integers(each, size=forecaster.problems)
         for _ in range(ORDERS):
             yield rng.permutation(rows).tolist()
 

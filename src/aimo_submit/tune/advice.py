@@ -8,7 +8,7 @@ from typing import Any
 
 from aimo_submit.config import ENGINES, Config
 from aimo_submit.tune.choosing import ENOUGH
-from aimo_submit.tune.forecast import Outlook, Way, paired
+from aimo_submit.tune.forecast import Forecast, Way, paired
 from aimo_submit.tune.tuner import Choice, Tuning
 
 SPARE = (1.5, 2.0)  # samples to record for each that votes
@@ -122,7 +122,7 @@ def clock(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"
 
 
-def config_of(tuning: Tuning, chosen: Outlook, settings: Mapping[str, Any]) -> Config:
+def config_of(tuning: Tuning, chosen: Forecast, settings: Mapping[str, Any]) -> Config:
     """The settings that run what was chosen, sampling as the pool was sampled."""
     given = {name: settings[name] for name in RECORDED if name in settings}
     if tuning.profile and tuning.profile.engine in ENGINES:

@@ -12,7 +12,7 @@ import numpy as np
 
 from aimo_submit.evaluate.bootstrap import interval, population
 from aimo_submit.pool.arrays import Pool
-from aimo_submit.tune.forecast import Outlook
+from aimo_submit.tune.forecast import Forecast
 
 ENOUGH = 0.02  # 1 problem of 50: surely no further behind the best is as good as it
 SHORTLIST = 4  # settings played under the budget, besides the one that the grids recommend
@@ -39,16 +39,16 @@ def usable(pool: Pool) -> Pool:
     return dataclasses.replace(pool, **parts)
 
 
-def front(points: Sequence[Outlook]) -> tuple[Outlook, ...]:
+def front(points: Sequence[Forecast]) -> tuple[Forecast, ...]:
     """The points that are more accurate than all that take less time, by time."""
-    made: list[Outlook] = []
+    made: list[Forecast] = []
     for point in sorted(points, key=lambda p: (p.time_q95_s, -p.accuracy)):
         if not made or point.accuracy > made[-1].accuracy + 1e-12:
             made.append(point)
     return tuple(made)
 
 
-def shortlist(pareto: Sequence[Outlook], base: Outlook | None) -> list[tuple[int, int]]:
+def shortlist(pareto: Sequence[Forecast], base: Forecast | None) -> list[tuple[int, int]]:
     """N and M of what is played under the budget: the base, and what on the front takes longer."""
     start = [] if base is None else [(base.setting.samples, base.setting.rounds)]
     least_s = 0.0 if base is None else base.time_q95_s
@@ -58,19 +58,19 @@ def shortlist(pareto: Sequence[Outlook], base: Outlook | None) -> list[tuple[int
     return start + [distinct[int(k)] for k in sorted(picked)]
 
 
-def fitting(outlooks: Sequence[Outlook], plan_s: float) -> list[Outlook]:
+def fitting(forecasts: Sequence[Forecast], plan_s: float) -> list[Forecast]:
     """Those that end within the seconds in 95 of 100 runs."""
-    return [o for o in outlooks if o.time_q95_s <= plan_s]
+    return [o for o in forecasts if o.time_q95_s <= plan_s]
 
 
-def most_accurate(outlooks: Sequence[Outlook]) -> Outlook:
+def most_accurate(forecasts: Sequence[Forecast]) -> Forecast:
     """The one with the highest accuracy."""
-    return max(outlooks, key=lambda o: o.accuracy)
+    return max(forecasts, key=lambda o: o.accuracy)
 
 
-def choose(outlooks: Sequence[Outlook], plan_s: float) -> Outlook | None:
+def choose(forecasts: Sequence[Forecast], plan_s: float) -> Forecast | None:
     """The quickest that fits and is surely within ENOUGH of the most accurate; None: none fits."""
-    within = sorted(fitting(outlooks, plan_s), key=lambda o: o.time_q95_s)
+    within = sorted(fitting(forecasts, plan_s), key=lambda o: o.time_q95_s)
     if not within:
         return None
     best = most_accurate(within)

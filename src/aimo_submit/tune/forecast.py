@@ -68,8 +68,8 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
-    """What a setting is foreseen to come to; times are those of a whole run, loading included."""
+class Forecast:
+    """What a setting is forecast to come to; times are those of a whole run, loading included."""
 
     setting: Setting
     scores: Floats  # P: each problem's chance to be right
@@ -87,12 +87,12 @@ class Outlook:
         return interval(self.scores)
 
 
-def paired(a: Outlook, b: Outlook) -> tuple[float, float, float]:
+def paired(a: Forecast, b: Forecast) -> tuple[float, float, float]:
     """How far the second is ahead of the first, with the 90% interval, problem by problem."""
     return b.accuracy - a.accuracy, *interval(b.scores - a.scores)
 
 
-class Study:
+class Forecaster:
     """A pool on a machine, and the run that is planned; what was worked out is kept."""
 
     def __init__(self, pool: Pool, profile: Profile, limit_s: float, problems: int) -> None:
@@ -117,7 +117,7 @@ class Study:
         pairs = zip(self.draws.problem.tolist(), self.draws.order, strict=True)
         return [_recorded(self.pool, problem, order) for problem, order in pairs]
 
-    def outlook(self, setting: Setting) -> Outlook:
+    def forecast(self, setting: Setting) -> Forecast:
         """What the setting would come to."""
         if setting.way in (Way.EVERY, Way.STOPPED):
             seconds, scores = self.pooled(setting)
@@ -126,7 +126,7 @@ class Study:
             scores, totals = self._under_limit(setting)
         if setting.vote != "majority":
             scores = scores + self.rule_gain(setting)
-        return Outlook(setting, scores, float(totals.mean()), float(np.quantile(totals, QUANTILE)))
+        return Forecast(setting, scores, float(totals.mean()), float(np.quantile(totals, QUANTILE)))
 
     def pooled(self, setting: Setting) -> tuple[Floats, Floats]:
         """R seconds and P scores of a setting without a limit of time."""

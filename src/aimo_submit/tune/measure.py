@@ -54,7 +54,7 @@ def lengths_for(context: int, sample_tokens: int) -> Lengths:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What came out, and how well it foretells a batch of unequal lengths."""
+    """What came out, and how well it predicts a batch of unequal lengths."""
 
     steps: tuple[tuple[int, float], ...]
     unrest: float  # by how much the slowest repeat of a step took longer, up to nine times

@@ -30,7 +30,7 @@ from aimo_submit.tune.choosing import (
     shortlist,
     usable,
 )
-from aimo_submit.tune.forecast import QUANTILE, Outlook, Setting, Study, Way, paired
+from aimo_submit.tune.forecast import QUANTILE, Forecast, Forecaster, Setting, Way, paired
 from aimo_submit.tune.profile import Profile
 from aimo_submit.tune.vote_rules import SIGNALS
 
@@ -79,11 +79,11 @@ class RuleGain:
 class Choice:
     """What to run, and what it was weighed against."""
 
-    recommended: Outlook
-    candidate: Outlook  # the quickest that is surely nearly as good as `best`: N and M are its own
-    best: Outlook  # the most accurate that fits
-    budgets: tuple[Outlook, ...]  # the shortlist under the budget, by time
-    others: tuple[Outlook, ...]  # the recommended N and M, stopped in other ways
+    recommended: Forecast
+    candidate: Forecast  # the quickest that is surely nearly as good as `best`: N and M are its own
+    best: Forecast  # the most accurate that fits
+    budgets: tuple[Forecast, ...]  # the shortlist under the budget, by time
+    others: tuple[Forecast, ...]  # the recommended N and M, stopped in other ways
     rules: tuple[RuleGain, ...]  # at the recommended N and M
     same_problems: float  # half of the 90% interval over samples; nan where N is all there are
 
@@ -103,7 +103,7 @@ class Tuning:
     stopped: Grid  # with an early stop at EPS
     pass_at: Floats  # N x M
     lengths: Lengths | None
-    pareto: tuple[Outlook, ...] = ()  # of both grids, by time
+    pareto: tuple[Forecast, ...] = ()  # of both grids, by time
     choice: Choice | None = None
 
 
@@ -121,14 +121,14 @@ class Tuner:
         self._left_out = len(pool.problems) - len(self._kept.problems)
         self.timed = profile is not None and bool(pool.tokens.any())
         self._profile = profile if self.timed else None
-        self.study = Study(self._kept, profile or UNTIMED, terms.limit_s, terms.problems)
+        self.forecaster = Forecaster(self._kept, profile or UNTIMED, terms.limit_s, terms.problems)
         self.recorded = int(self._kept.present.sum(axis=1).min())
 
     def tuning(self) -> Tuning:
         """The tuning."""
         self._progress("accuracy")
         samples = tuple(n for n in sorted({*GRID, self.recorded}) if n <= self.recorded)
-        scores = self.study.exact[:, [n - 1 for n in samples]]
+        scores = self.forecaster.exact[:, [n - 1 for n in samples]]
         every, stopped = self._grids(samples, scores)
         made = Tuning(
             terms=self._terms,
@@ -152,7 +152,7 @@ class Tuner:
     def _grids(self, samples: Sequence[int], scores: Floats) -> tuple[Grid, Grid]:
         """Every N and M, with every sample and with an early stop."""
         if self._profile is None:
-            unknown = np.full((self.study.problems, *scores.shape[1:]), np.nan)
+            unknown = np.full((self.forecaster.problems, *scores.shape[1:]), np.nan)
             return (_grid(scores, unknown),) * 2
         rounds = range(1, scores.shape[2] + 1)
         return self._simulated(samples, rounds, None), self._simulated(samples, rounds, EPS)
@@ -162,19 +162,19 @@ class Tuner:
         seconds, scores = [], []
         for n in samples:
             self._progress(f"time of N={n}" + ("" if eps is None else " with early stopping"))
-            cells = [self.study.pooled(Setting(n, m, way, eps)) for m in rounds]
+            cells = [self.forecaster.pooled(Setting(n, m, way, eps)) for m in rounds]
             seconds.append([taken for taken, _ in cells])
             scores.append([right for _, right in cells])
         each = np.moveaxis(np.array(seconds), 2, 0)  # R x N x M
-        return _grid(np.moveaxis(np.array(scores), 2, 0), self.study.totals(each))
+        return _grid(np.moveaxis(np.array(scores), 2, 0), self.forecaster.totals(each))
 
-    def _choice(self, points: Sequence[Outlook], pareto: Sequence[Outlook]) -> Choice:
+    def _choice(self, points: Sequence[Forecast], pareto: Sequence[Forecast]) -> Choice:
         """What the exact figures recommend, unless another N and M do better under the budget."""
         base = choose(points, self._terms.plan_s)
         budgets = []
         for n, m in shortlist(pareto, base):
             self._progress(f"the budget with N={n} M={m}")
-            budgets.append(self.study.outlook(Setting(n, m, Way.BUDGET)))
+            budgets.append(self.forecaster.forecast(Setting(n, m, Way.BUDGET)))
         self._progress("ways to stop, vote rules")
         if base and not certain(paired(budgets[0], most_accurate(budgets))):
             best = most_accurate(fitting(points, self._terms.plan_s))
@@ -186,7 +186,7 @@ class Tuner:
         return self._weighed(budgets, chosen, (chosen, best))
 
     def _weighed(
-        self, budgets: Sequence[Outlook], chosen: Outlook, decided: tuple[Outlook, Outlook]
+        self, budgets: Sequence[Forecast], chosen: Forecast, decided: tuple[Forecast, Forecast]
     ) -> Choice:
         """The chosen N and M against other ways to stop and to vote."""
         base = chosen.setting
@@ -197,14 +197,14 @@ class Tuner:
             dataclasses.replace(base, early_stop=EPS),
             dataclasses.replace(base, early_stop=0.0),
         )
-        others = [self.study.outlook(way) for way in ways]
+        others = [self.forecaster.forecast(way) for way in ways]
         for later in fitting(others[-2:], self._terms.plan_s):  # stopping later, where that is sure
             chosen = later if certain(paired(chosen, later)) else chosen
         gains = self._rule_gains(base)
         rule = max(gains, key=lambda g: g.gain)
         if rule.interval[0] > 0:
             voting = dataclasses.replace(chosen.setting, vote=rule.rule)
-            chosen = self.study.outlook(voting)
+            chosen = self.forecaster.forecast(voting)
         return Choice(
             recommended=chosen,
             candidate=decided[0],
@@ -220,20 +220,20 @@ class Tuner:
         level = 1 - (1 - LEVEL) / len(names)
         made = []
         for name in names:
-            gains = self.study.rule_gain(dataclasses.replace(setting, vote=name))
+            gains = self.forecaster.rule_gain(dataclasses.replace(setting, vote=name))
             made.append(RuleGain(name, float(gains.mean()), interval(gains, level)))
         return made
 
 
-def _nothing_fits(outlooks: Sequence[Outlook], terms: Terms) -> str:
-    needed_s = min(o.time_q95_s for o in outlooks)
+def _nothing_fits(forecasts: Sequence[Forecast], terms: Terms) -> str:
+    needed_s = min(o.time_q95_s for o in forecasts)
     return (
         f"nothing fits: {needed_s:.0f} s are needed and {terms.plan_s:.0f} s can be planned with; "
         "raise --limit, lower --problems or take a smaller model"
     )
 
 
-def _points(tuning: Tuning) -> list[Outlook]:
+def _points(tuning: Tuning) -> list[Forecast]:
     """Every setting of both grids."""
     points = []
     for way, grid in ((Way.EVERY, tuning.every), (Way.STOPPED, tuning.stopped)):
@@ -241,7 +241,7 @@ def _points(tuning: Tuning) -> list[Outlook]:
         for (i, j), q95_s in np.ndenumerate(grid.time_q95_s):
             setting = Setting(tuning.samples[i], tuning.rounds[j], way, eps)
             times = float(grid.time_s[i, j]), float(q95_s)
-            points.append(Outlook(setting, grid.scores[:, i, j], *times))
+            points.append(Forecast(setting, grid.scores[:, i, j], *times))
     return points
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
 from aimo_submit.toml import parse_value
-from aimo_submit.tune.forecast import Outlook, Setting, Way, paired
+from aimo_submit.tune.forecast import Forecast, Setting, Way, paired
 from aimo_submit.tune.tuner import Tuner
 from aimo_submit.tune.vote_rules import known
 
@@ -18,10 +18,10 @@ ASKED = ("samples", "rounds", "early_stop", "vote")
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two settings' outlooks, and by how much the second is more accurate; 90%, paired."""
+    """Two settings' forecasts, and by how much the second is more accurate; 90%, paired."""
 
-    first: Outlook
-    second: Outlook
+    first: Forecast
+    second: Forecast
 
     @property
     def gain(self) -> tuple[float, float, float]:
@@ -46,7 +46,7 @@ def compare(tuner: Tuner, a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Co
     ways = (Way.EVERY, Way.BUDGET) if tuner.timed else (Way.EVERY,)
     made = []
     for way in ways:
-        first, second = (tuner.study.outlook(_setting(tuner, given, way)) for given in (a, b))
+        first, second = (tuner.forecaster.forecast(_setting(tuner, given, way)) for given in (a, b))
         made.append(Comparison(first, second))
     return made
 
@@ -58,7 +58,7 @@ def asked_of(setting: Setting) -> dict[str, Any]:
 
 def _setting(tuner: Tuner, given: Mapping[str, Any], way: Way) -> Setting:
     """The setting asked for; what it does not name is as it was recorded."""
-    depth = tuner.study.pool.tokens.shape[2]
+    depth = tuner.forecaster.pool.tokens.shape[2]
     samples, rounds = given.get("samples", tuner.recorded), given.get("rounds", depth)
     for name, value, most in (("samples", samples, tuner.recorded), ("rounds", rounds, depth)):
         if value > most:
