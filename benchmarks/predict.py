@@ -35,7 +35,7 @@ from aimo_submit.pool.reading import journals_of
 from aimo_submit.tune.accuracy import jackknife
 from aimo_submit.tune.advice import RECORDED
 from aimo_submit.tune.choosing import usable
-from aimo_submit.tune.forecast import Forecaster, Setting, Way
+from aimo_submit.tune.forecast import Candidate, Forecaster, StopRule
 from aimo_submit.tune.profile import load_profile
 from aimo_submit.tune.what_if import parsed
 
@@ -62,21 +62,21 @@ class Seen:
     seconds: float  # of one
 
 
-def setting_of(given: Mapping[str, Any], pool: Pool) -> Setting:
-    """The setting as it is predicted."""
+def setting_of(given: Mapping[str, Any], pool: Pool) -> Candidate:
+    """The candidate as it is predicted."""
     eps = given.get("early_stop")
-    way = Way.EVERY if eps is None else Way.STOPPED
+    stop = StopRule.EVERY if eps is None else StopRule.STOPPED
     samples, rounds = given["samples"], given.get("rounds", pool.tokens.shape[2])
-    return Setting(samples, rounds, way, eps, given.get("vote", "majority"))
+    return Candidate(samples, rounds, stop, eps, given.get("vote", "majority"))
 
 
-def predicted(forecaster: Forecaster, setting: Setting, runs: int, together: int) -> Predicted:
+def predicted(forecaster: Forecaster, candidate: Candidate, runs: int, together: int) -> Predicted:
     """The accuracy and time of that many runs over all problems."""
-    forecast = forecaster.forecast(setting)
-    seconds, _ = forecaster.pooled(setting)
+    forecast = forecaster.forecast(candidate)
+    seconds, _ = forecaster.pooled(candidate)
     sure = np.clip(forecast.scores, 0, 1)
     luck = (sure * (1 - sure)).sum() / len(sure) ** 2 / runs
-    error = float(np.nan_to_num(jackknife(forecaster.pool, setting.samples, setting.rounds)))
+    error = float(np.nan_to_num(jackknife(forecaster.pool, candidate.samples, candidate.rounds)))
     z = NormalDist().inv_cdf(1 - 0.05 / together) if together > 1 else Z
     half = z * float(np.sqrt(luck + error**2))
     return Predicted(forecast.accuracy, half, float(seconds.mean()) * len(sure))
@@ -123,16 +123,16 @@ def check(args: argparse.Namespace) -> bool:
     good = True
     for text in args.settings:
         given = parsed(text)
-        setting = setting_of(given, pool)
-        before = predicted(forecaster, setting, args.seeds, len(args.settings))
+        candidate = setting_of(given, pool)
+        before = predicted(forecaster, candidate, args.seeds, len(args.settings))
         recorded = {name: pool.settings[name] for name in RECORDED if name in pool.settings}
-        config, card = config_for({**recorded, **given, "rounds": setting.rounds})
+        config, card = config_for({**recorded, **given, "rounds": candidate.rounds})
         after = seen(config, card, problems, seeds)
         off = after.seconds / before.seconds - 1
         holds = abs(after.accuracy - before.accuracy) <= before.half + 1e-9 and abs(off) <= WITHIN
         good &= holds
         table.add_row(
-            str(setting), f"{before.accuracy:.1%} ±{before.half:.1%}", f"{after.accuracy:.1%}",
+            str(candidate), f"{before.accuracy:.1%} ±{before.half:.1%}", f"{after.accuracy:.1%}",
             f"{before.seconds:.1f} s", f"{after.seconds:.1f} s", f"{off:+.1%}",
             "yes" if holds else "no",
         )  # fmt: skip

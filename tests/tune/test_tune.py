@@ -20,7 +20,7 @@ from aimo_submit.records import Completion, Finish, Problem, Round, Solution, St
 from aimo_submit.toml import read_toml
 from aimo_submit.tune import advice
 from aimo_submit.tune.choosing import choose, front, lengths, shortlist, usable
-from aimo_submit.tune.forecast import Forecast, Forecaster, Setting, Way, paired
+from aimo_submit.tune.forecast import Candidate, Forecast, Forecaster, StopRule, paired
 from aimo_submit.tune.tuner import Terms, Tuner, Tuning
 from aimo_submit.tune.what_if import compare, parsed
 from benchmarks.tune import MACHINE, chances, simulated
@@ -44,7 +44,7 @@ def tuned(hours: float = 9.0) -> Tuning:
 
 def forecast(name: int, scores: list[float], time_s: float) -> Forecast:
     """A forecast with N = name."""
-    return Forecast(Setting(name, 1), np.array(scores), time_s, time_s)
+    return Forecast(Candidate(name, 1), np.array(scores), time_s, time_s)
 
 
 # --- choosing
@@ -98,7 +98,7 @@ def test_a_tuning_recommends_what_fits_the_time() -> None:
         choice = tuned(hours).choice
         assert choice is not None
         assert choice.recommended.time_q95_s <= hours * 3600
-        assert choice.recommended.setting.way is Way.BUDGET
+        assert choice.recommended.candidate.stop is StopRule.BUDGET
 
 
 def test_with_less_time_less_is_foreseen() -> None:
@@ -162,7 +162,8 @@ def test_longer_wrong_samples_are_told_from_shorter_ones() -> None:
 def test_a_limit_is_kept_by_the_budget_and_by_shares_but_not_by_every_sample() -> None:
     forecaster = Forecaster(a_pool(), PROFILE, 1800.0, 50)
     free, shared, kept = (
-        forecaster.forecast(Setting(24, 3, way)) for way in (Way.EVERY, Way.SHARES, Way.BUDGET)
+        forecaster.forecast(Candidate(24, 3, stop))
+        for stop in (StopRule.EVERY, StopRule.SHARES, StopRule.BUDGET)
     )
     assert free.time_q95_s > 1800
     assert shared.time_q95_s <= 1800
@@ -173,13 +174,13 @@ def test_a_limit_is_kept_by_the_budget_and_by_shares_but_not_by_every_sample() -
 def test_a_rule_that_weighs_what_is_right_gains() -> None:
     pool = a_pool()
     pool.boxed[:] = pool.answer == 0
-    gain = Forecaster(pool, PROFILE, 1.0, 50).rule_gain(Setting(8, 3, vote="box"))
+    gain = Forecaster(pool, PROFILE, 1.0, 50).rule_gain(Candidate(8, 3, vote="box"))
     assert gain.mean() > 0.01
 
 
 def test_loading_counts_against_the_limit() -> None:
     slow = dataclasses.replace(PROFILE, load_s=900.0)
-    found = Forecaster(a_pool(), slow, 1800.0, 50).forecast(Setting(24, 3, Way.BUDGET))
+    found = Forecaster(a_pool(), slow, 1800.0, 50).forecast(Candidate(24, 3, StopRule.BUDGET))
     assert 900 < found.time_q95_s <= 1800
 
 
@@ -192,7 +193,7 @@ def test_the_settings_written_run_as_they_are(tmp_path: Path) -> None:
     file = tmp_path / "tuned.toml"
     file.write_text(advice.toml(tuning, tuning.choice, SETTINGS))
     config = Config.of(read_toml(file))
-    chosen = tuning.choice.recommended.setting
+    chosen = tuning.choice.recommended.candidate
     assert (config.samples, config.rounds) == (chosen.samples, chosen.rounds)
     assert (config.total_time_s, config.problems) == (9 * 3600, 50)
     assert (config.temperature, config.max_new_tokens, config.engine) == (0.7, 500, "vllm")
@@ -213,14 +214,14 @@ def warned(tuning: Tuning, **changes: Any) -> list[str]:
 
 def test_a_pool_that_is_too_small_says_how_much_more_would_tell() -> None:
     tuning = tuned()
-    every = dataclasses.replace(forecast(24, [0.5] * 60, 1), setting=Setting(24, 3))
+    every = dataclasses.replace(forecast(24, [0.5] * 60, 1), candidate=Candidate(24, 3))
     assert any("record 36 to 48 samples" in line for line in warned(tuning, recommended=every))
     flip = forecast(8, [0.5, 0.6] * 30, 1)
     lines = warned(tuning, recommended=forecast(9, [0.0, 1.0] * 30, 1))
     assert any("60 problems are few, about" in line for line in lines)
-    lines = warned(tuning, recommended=flip, candidate=flip, best=flip, same_problems=0.05)
+    lines = warned(tuning, recommended=flip, quickest=flip, best=flip, same_problems=0.05)
     assert any("about 600 samples a problem" in line for line in lines)
-    lines = warned(tuning, recommended=flip, candidate=flip, best=flip, same_problems=0.01)
+    lines = warned(tuning, recommended=flip, quickest=flip, best=flip, same_problems=0.01)
     assert lines == []
 
 
@@ -240,8 +241,8 @@ def test_what_if_compares_on_the_same_problems() -> None:
     gain, low, _ = every.gain
     assert gain == pytest.approx(every.second.accuracy - every.first.accuracy)
     assert low > 0
-    assert every.second.setting == Setting(12, 3)
-    assert budget.second.setting.way is Way.BUDGET
+    assert every.second.candidate == Candidate(12, 3)
+    assert budget.second.candidate.stop is StopRule.BUDGET
     assert every.second.time_s > every.first.time_s
 
 

@@ -54,7 +54,7 @@ def forecasts_table(forecasts: Sequence[Forecast], tuning: Tuning) -> Table:
     for o in forecasts:
         fits = "" if o.time_q95_s <= tuning.terms.plan_s else " [red]too long[/]"
         table.add_row(
-            str(o.setting.samples), str(o.setting.rounds), o.setting.how, f"{o.accuracy:.1%}",
+            str(o.candidate.samples), str(o.candidate.rounds), o.candidate.how, f"{o.accuracy:.1%}",
             _range(*o.interval, ".1%"), clock(o.time_s), clock(o.time_q95_s) + fits,
         )  # fmt: skip
     return table
@@ -76,7 +76,7 @@ def comparison_table(found: Sequence[Comparison], *, timed: bool) -> Table:
     for c in found:
         for o in (c.first, c.second):
             times = (clock(o.time_s), clock(o.time_q95_s)) if timed else ("", "")
-            table.add_row(str(o.setting), f"{o.accuracy:.1%}", _range(*o.interval, ".1%"), *times)
+            table.add_row(str(o.candidate), f"{o.accuracy:.1%}", _range(*o.interval, ".1%"), *times)
         gain, low, high = c.gain
         slower_s = c.second.time_s - c.first.time_s
         sign = "-" if slower_s < 0 else "+"
@@ -122,13 +122,15 @@ def _grid_json(grid: Grid) -> dict[str, Any]:
 
 
 def _forecast_json(o: Forecast) -> dict[str, Any]:
+    c = o.candidate
     return {
-        "setting": {name: getattr(o.setting, name) for name in o.setting.__slots__},
+        "setting": {"samples": c.samples, "rounds": c.rounds, "way": c.stop,
+                    "early_stop": c.early_stop, "vote": c.vote},
         "accuracy": o.accuracy,
         "interval": o.interval,
         "time_s": o.time_s,
         "time_q95_s": o.time_q95_s,
-    }
+    }  # fmt: skip
 
 
 def summary_table(summary: Summary) -> Table:

@@ -152,8 +152,8 @@ def _print(tuning: Tuning) -> None:
 def _print_choice(tuning: Tuning, choice: Choice) -> None:
     from aimo_submit.cli.tables import forecasts_table, rules_table, thinned
 
-    setting = choice.recommended.setting
-    name = f"N={setting.samples} M={setting.rounds}"
+    candidate = choice.recommended.candidate
+    name = f"N={candidate.samples} M={candidate.rounds}"
     for title, forecasts in (
         ("more accurate than all that is quicker", thinned(tuning.pareto)),
         ("with the solver's time budget", choice.budgets),
@@ -176,7 +176,7 @@ def _what_if(tuner: Tuner, asked: Sequence[Mapping[str, Any]], args: argparse.Na
             raise UserError(
                 "--what-if: without --profile nothing is recommended; add it, or a second --what-if"
             )
-        asked = [asked_of(choice.recommended.setting), *asked]
+        asked = [asked_of(choice.recommended.candidate), *asked]
     found = compare(tuner, *asked)
     if args.json:
         print(json.dumps([comparison_json(c) for c in found]))

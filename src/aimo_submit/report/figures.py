@@ -14,7 +14,7 @@ from aimo_submit.report.panels import TITLES, Panel
 from aimo_submit.report.plots import Point
 from aimo_submit.report.rows import Row
 from aimo_submit.tune.choosing import usable
-from aimo_submit.tune.forecast import Forecast, Setting, Way
+from aimo_submit.tune.forecast import Candidate, Forecast, StopRule
 from aimo_submit.tune.profile import Profile
 from aimo_submit.tune.tuner import Terms, Tuner, Tuning
 
@@ -55,28 +55,28 @@ class Planned:
             self.why = str(error)
 
     @property
-    def setting(self) -> Setting:
+    def candidate(self) -> Candidate:
         """What is recommended; where nothing is, half of what was recorded under the budget."""
         if self.tuning is not None and self.tuning.choice is not None:
-            return self.tuning.choice.recommended.setting
+            return self.tuning.choice.recommended.candidate
         depth = self._forecaster.pool.tokens.shape[2]
-        return Setting(max(1, self._tuner.recorded // 2), depth, Way.BUDGET)
+        return Candidate(max(1, self._tuner.recorded // 2), depth, StopRule.BUDGET)
 
     def panels(self, rows: Sequence[Row]) -> list[Panel]:
         """All eight; those of time are missing where the pool holds no lengths."""
         pool, terms = self._forecaster.pool, self._terms
-        n, m = self.setting.samples, self.setting.rounds
+        n, m = self.candidate.samples, self.candidate.rounds
         made = [panels.of_accuracy(pool), panels.of_votes(pool), panels.of_margin(rows)]
         made.append(time_panels.of_throughput(self._profile))
         if not pool.tokens.any():
             made.append(panels.of_spread(pool, terms.problems, n, m, None))
             return _ordered(made, NO_LENGTHS)
         self._progress("orders of problems")
-        runs = time_panels.played(self._forecaster, self.setting)
+        runs = time_panels.played(self._forecaster, self.candidate)
         made += [
             self._pareto(),
             panels.of_spread(pool, terms.problems, n, m, runs.over_orders),
-            time_panels.of_fan(self._forecaster, self.setting, runs, terms.plan_s),
+            time_panels.of_fan(self._forecaster, self.candidate, runs, terms.plan_s),
             time_panels.of_flips(self._forecaster, n, m),
         ]
         return _ordered(made, self.why)
@@ -113,5 +113,5 @@ def _points(tuning: Tuning) -> list[Point]:
 
 
 def _point(forecast: Forecast, *, front: bool = False, chosen: bool = False) -> Point:
-    name = f"N = {forecast.setting.samples}, M = {forecast.setting.rounds}"
+    name = f"N = {forecast.candidate.samples}, M = {forecast.candidate.rounds}"
     return Point(name, forecast.time_q95_s / 3600, forecast.accuracy, front, chosen)

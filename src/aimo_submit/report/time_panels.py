@@ -13,7 +13,7 @@ from aimo_submit.report import plots
 from aimo_submit.report.panels import Panel
 from aimo_submit.report.plots import Curve
 from aimo_submit.tune import vote_rules
-from aimo_submit.tune.forecast import GAP_S, Forecaster, Setting
+from aimo_submit.tune.forecast import GAP_S, Candidate, Forecaster
 from aimo_submit.tune.profile import Profile
 from aimo_submit.tune.simulation import Played
 
@@ -36,24 +36,24 @@ class Runs:
         return float(np.sqrt(self.right.var(axis=1, ddof=1).mean()))
 
 
-def played(forecaster: Forecaster, setting: Setting) -> Runs:
+def played(forecaster: Forecaster, candidate: Candidate) -> Runs:
     """Random sets in random orders, with the same samples in each order of a set."""
     hours, right = [], []
     for chosen in _orders(forecaster):
-        found = forecaster.run(chosen, setting)
+        found = forecaster.run(chosen, candidate)
         hours.append(_hours(found, forecaster.profile.load_s))
         right.append(sum(p.score for p in found))
     shape = SETS, ORDERS
     return Runs(np.reshape(hours, (*shape, -1)), np.reshape(right, shape))
 
 
-def of_fan(forecaster: Forecaster, setting: Setting, runs: Runs, usable_s: float) -> Panel:
+def of_fan(forecaster: Forecaster, candidate: Candidate, runs: Runs, usable_s: float) -> Panel:
     """The time used problem by problem."""
     hours = runs.hours.reshape(-1, runs.hours.shape[-1])
     return Panel(
         "time",
         f"{len(hours)} runs of {forecaster.problems} random problems in random orders, N = "
-        f"{setting.samples}, M = {setting.rounds}, under the budget, on "
+        f"{candidate.samples}, M = {candidate.rounds}, under the budget, on "
         f"{_name(forecaster.profile)}.",
         partial(plots.time_fan, hours, forecaster.limit_s / 3600, usable_s / 3600),
     )

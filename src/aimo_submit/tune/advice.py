@@ -8,7 +8,7 @@ from typing import Any
 
 from aimo_submit.config import ENGINES, Config
 from aimo_submit.tune.choosing import ENOUGH
-from aimo_submit.tune.forecast import Forecast, Way, paired
+from aimo_submit.tune.forecast import Forecast, StopRule, paired
 from aimo_submit.tune.tuner import Choice, Tuning
 
 SPARE = (1.5, 2.0)  # samples to record for each that votes
@@ -19,19 +19,19 @@ RECORDED = ("model", "edition", "temperature", "top_p", "max_new_tokens", "code_
 
 def reason(tuning: Tuning, choice: Choice) -> str:
     """Why that was chosen, in two sentences."""
-    chosen, candidate, best = choice.recommended, choice.candidate, choice.best
+    chosen, quickest, best = choice.recommended, choice.quickest, choice.best
     low, high = chosen.interval
     first = (
-        f"{chosen.setting} is right in {chosen.accuracy:.1%} ({low:.1%} to {high:.1%}) of such "
+        f"{chosen.candidate} is right in {chosen.accuracy:.1%} ({low:.1%} to {high:.1%}) of such "
         f"problems and ends {tuning.terms.problems} of them in {clock(chosen.time_q95_s)} of "
         f"{clock(tuning.terms.limit_s)} in 95 of 100 runs."
     )
-    gain, low, high = paired(candidate, best)
-    if candidate is best:
+    gain, low, high = paired(quickest, best)
+    if quickest is best:
         return f"{first} Nothing that fits the time is more accurate."
     return (
-        f"{first} Of what fits, {candidate.setting} is the quickest that is surely within "
-        f"{points(ENOUGH, sign='')} of the best, {best.setting}, which is {points(gain)} ahead "
+        f"{first} Of what fits, {quickest.candidate} is the quickest that is surely within "
+        f"{points(ENOUGH, sign='')} of the best, {best.candidate}, which is {points(gain)} ahead "
         f"({points(low)} to {points(high)})."
     )
 
@@ -76,7 +76,7 @@ def _of_choice(tuning: Tuning) -> Iterator[str]:
     choice = tuning.choice
     if choice is None:
         return
-    samples, rounds = choice.recommended.setting.samples, choice.recommended.setting.rounds
+    samples, rounds = choice.recommended.candidate.samples, choice.recommended.candidate.rounds
     few, many = (math.ceil(spare * samples) for spare in SPARE)
     if tuning.recorded < few:
         yield (
@@ -98,7 +98,7 @@ def _of_choice(tuning: Tuning) -> Iterator[str]:
 
 
 def _too_few_problems(tuning: Tuning, choice: Choice) -> Iterator[str]:
-    """How many problems would tell how accurate the recommended setting is."""
+    """How many problems would tell how accurate the recommended candidate is."""
     low, high = choice.recommended.interval
     half = (high - low) / 2
     if half <= KNOWN:
@@ -127,16 +127,16 @@ def config_of(tuning: Tuning, chosen: Forecast, settings: Mapping[str, Any]) -> 
     given = {name: settings[name] for name in RECORDED if name in settings}
     if tuning.profile and tuning.profile.engine in ENGINES:
         given["engine"] = tuning.profile.engine
-    setting = chosen.setting
+    candidate = chosen.candidate
     return Config.of(
         {
             **given,
-            "samples": setting.samples,
-            "rounds": setting.rounds,
-            "vote": setting.vote,
+            "samples": candidate.samples,
+            "rounds": candidate.rounds,
+            "vote": candidate.vote,
             "total_time_s": tuning.terms.limit_s,
             "problems": tuning.terms.problems,
-            "early_stop": setting.early_stop if setting.way is Way.BUDGET else None,
+            "early_stop": candidate.early_stop if candidate.stop is StopRule.BUDGET else None,
         }
     )
 

@@ -50,9 +50,9 @@ def front(points: Sequence[Forecast]) -> tuple[Forecast, ...]:
 
 def shortlist(pareto: Sequence[Forecast], base: Forecast | None) -> list[tuple[int, int]]:
     """N and M of what is played under the budget: the base, and what on the front takes longer."""
-    start = [] if base is None else [(base.setting.samples, base.setting.rounds)]
+    start = [] if base is None else [(base.candidate.samples, base.candidate.rounds)]
     least_s = 0.0 if base is None else base.time_q95_s
-    longer = [(o.setting.samples, o.setting.rounds) for o in pareto if o.time_q95_s > least_s]
+    longer = [(o.candidate.samples, o.candidate.rounds) for o in pareto if o.time_q95_s > least_s]
     distinct = [pair for pair in dict.fromkeys(longer) if pair not in start]
     picked = np.linspace(len(distinct) - 1, 0, min(SHORTLIST, len(distinct))).round()
     return start + [distinct[int(k)] for k in sorted(picked)]

@@ -1,4 +1,4 @@
-"""What a setting would come to on a pool's problems and a profile's machine: accuracy and time.
+"""Accuracy and time of a candidate on a pool's problems and a profile's machine.
 
 Where every sample is taken, accuracy is exact. Where the vote may be stopped, or another rule
 decides it, the difference to the plain vote of the same samples is added to the exact figure: it
@@ -26,7 +26,7 @@ from aimo_submit.tune.simulation import Played, Policy, Samples, play
 from aimo_submit.tune.vote_rules import Draws, draw
 from aimo_submit.tune.vote_rules import scores as rule_scores
 
-DRAWS = 500  # played for each setting, at least
+DRAWS = 500  # played for each candidate, at least
 RULE_DRAWS = 20  # of each problem, where rules are compared
 RUNS = 40  # played under a policy, at least
 TOTALS = 2000  # sets of problems whose time is summed
@@ -37,8 +37,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
 
-class Way(StrEnum):
-    """How the samples of a problem come to their end."""
+class StopRule(StrEnum):
+    """The rule by which the samples of a problem come to their end."""
 
     EVERY = "every sample"
     STOPPED = "early stop"  # of a pool: `early_stop` without a limit of time
@@ -47,21 +47,21 @@ class Way(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """What is foreseen."""
+class Candidate:
+    """N and M, a rule to stop and a vote, to be weighed against others."""
 
     samples: int
     rounds: int
-    way: Way = Way.EVERY
+    stop: StopRule = StopRule.EVERY
     early_stop: float | None = None
     vote: str = "majority"
 
     @property
     def how(self) -> str:
         """How samples end and vote, in words."""
-        stop = "" if self.early_stop is None else f" at {self.early_stop:g}"
+        at = "" if self.early_stop is None else f" at {self.early_stop:g}"
         vote = "" if self.vote == "majority" else f", vote {self.vote}"
-        return f"{self.way}{stop}{vote}"
+        return f"{self.stop}{at}{vote}"
 
     def __str__(self) -> str:
         return f"N={self.samples} M={self.rounds} ({self.how})"
@@ -69,9 +69,9 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a setting is forecast to come to; times are those of a whole run, loading included."""
+    """Accuracy and time of a candidate; times are those of a whole run, loading included."""
 
-    setting: Setting
+    candidate: Candidate
     scores: Floats  # P: each problem's chance to be right
     time_s: float  # mean
     time_q95_s: float
@@ -117,23 +117,25 @@ class Forecaster:
         pairs = zip(self.draws.problem.tolist(), self.draws.order, strict=True)
         return [_recorded(self.pool, problem, order) for problem, order in pairs]
 
-    def forecast(self, setting: Setting) -> Forecast:
-        """What the setting would come to."""
-        if setting.way in (Way.EVERY, Way.STOPPED):
-            seconds, scores = self.pooled(setting)
+    def forecast(self, candidate: Candidate) -> Forecast:
+        """The candidate's accuracy and time."""
+        if candidate.stop in (StopRule.EVERY, StopRule.STOPPED):
+            seconds, scores = self.pooled(candidate)
             totals = self.totals(seconds)
         else:
-            scores, totals = self._under_limit(setting)
-        if setting.vote != "majority":
-            scores = scores + self.rule_gain(setting)
-        return Forecast(setting, scores, float(totals.mean()), float(np.quantile(totals, QUANTILE)))
+            scores, totals = self._under_limit(candidate)
+        if candidate.vote != "majority":
+            scores = scores + self.rule_gain(candidate)
+        return Forecast(
+            candidate, scores, float(totals.mean()), float(np.quantile(totals, QUANTILE))
+        )
 
-    def pooled(self, setting: Setting) -> tuple[Floats, Floats]:
-        """R seconds and P scores of a setting without a limit of time."""
-        n, m = setting.samples, setting.rounds
-        played = self.played(n, m, setting.early_stop)
+    def pooled(self, candidate: Candidate) -> tuple[Floats, Floats]:
+        """R seconds and P scores of a candidate without a limit of time."""
+        n, m = candidate.samples, candidate.rounds
+        played = self.played(n, m, candidate.early_stop)
         scores = self.exact[:, n - 1, m - 1]
-        if setting.way is Way.STOPPED:
+        if candidate.stop is StopRule.STOPPED:
             plain = rule_scores(self.pool, self.draws, n, m)
             stopped = np.array([p.score for p in played])
             scores = scores + self._by_problem(self.draws.problem, stopped - plain)
@@ -144,14 +146,14 @@ class Forecaster:
         allotment = pooled(samples, math.inf, early_stop)
         return [self._play(row, samples, rounds, allotment) for row in range(len(self.recorded))]
 
-    def run(self, rows: Sequence[int], setting: Setting) -> list[Played]:
-        """A whole run of these draws under the setting's policy, made before the model loads."""
+    def run(self, rows: Sequence[int], candidate: Candidate) -> list[Played]:
+        """A whole run of these draws under the candidate's policy, made before the model loads."""
         clock, found = Clock(), list[Played]()
-        policy = self._policy(setting, clock)
+        policy = self._policy(candidate, clock)
         clock.now_s = self.profile.load_s
         for row in rows:
-            most = REFILL * setting.samples
-            found.append(self._play(row, most, setting.rounds, policy.begin()))
+            most = REFILL * candidate.samples
+            found.append(self._play(row, most, candidate.rounds, policy.begin()))
             clock.now_s += found[-1].effort.seconds
             policy.end(found[-1].effort)
             clock.now_s += GAP_S
@@ -165,24 +167,24 @@ class Forecaster:
         gaps_s = GAP_S * (self.problems - 1)
         return np.asarray(self.profile.load_s + gaps_s + np.tensordot(counts, seconds, 1))
 
-    def rule_gain(self, setting: Setting) -> Floats:
-        """P: what the setting's rule gains over the majority on the same samples."""
+    def rule_gain(self, candidate: Candidate) -> Floats:
+        """P: what the candidate's rule gains over the majority on the same samples."""
         draws = draw(self.pool, RULE_DRAWS, seed=2)
-        score = partial(rule_scores, self.pool, draws, setting.samples, setting.rounds)
-        return self._by_problem(draws.problem, score(setting.vote) - score())
+        score = partial(rule_scores, self.pool, draws, candidate.samples, candidate.rounds)
+        return self._by_problem(draws.problem, score(candidate.vote) - score())
 
-    def _under_limit(self, setting: Setting) -> tuple[Floats, Floats]:
-        """P scores and the seconds of runs under the setting's policy, each problem in one."""
-        plain = rule_scores(self.pool, self.draws, setting.samples, setting.rounds)
+    def _under_limit(self, candidate: Candidate) -> tuple[Floats, Floats]:
+        """P scores and the seconds of runs under the candidate's policy, each problem in one."""
+        plain = rule_scores(self.pool, self.draws, candidate.samples, candidate.rounds)
         rows, gains, totals = [], [], []
         gaps_s = GAP_S * (self.problems - 1)
         for chosen in self._runs():
-            played = self.run(chosen, setting)
+            played = self.run(chosen, candidate)
             rows += chosen
             gains += [p.score - plain[row] for p, row in zip(played, chosen, strict=True)]
             totals.append(self.profile.load_s + gaps_s + sum(p.effort.seconds for p in played))
         gain = self._by_problem(self.draws.problem[rows], np.array(gains))
-        return self.exact[:, setting.samples - 1, setting.rounds - 1] + gain, np.array(totals)
+        return self.exact[:, candidate.samples - 1, candidate.rounds - 1] + gain, np.array(totals)
 
     def _runs(self) -> Iterator[list[int]]:
         """The draws of each run; the same for all settings, every problem about equally often."""
@@ -205,11 +207,13 @@ class Forecaster:
         begin_s, turn_s = self.profile.prefill_s * prompt, self.profile.turn_s
         return play(cut, allotment, self._pace.__getitem__, begin_s, turn_s)
 
-    def _policy(self, setting: Setting, clock: Clock) -> Policy:
-        if setting.way is Way.SHARES:
+    def _policy(self, candidate: Candidate, clock: Clock) -> Policy:
+        if candidate.stop is StopRule.SHARES:
             share_s = (self.limit_s - self.profile.load_s) / self.problems - GAP_S
-            return _Shares(share_s, setting.samples)
-        terms = Terms(self.limit_s, self.problems, samples=setting.samples, eps=setting.early_stop)
+            return _Shares(share_s, candidate.samples)
+        terms = Terms(
+            self.limit_s, self.problems, samples=candidate.samples, eps=candidate.early_stop
+        )
         return Budget(terms, clock)
 
     def _by_problem(self, problem: Ints, values: Floats) -> Floats:

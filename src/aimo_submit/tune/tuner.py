@@ -1,6 +1,6 @@
 """N, M and how to stop, decided from one recorded pool: what fits the time and is good enough.
 
-Every setting is judged on the same problems, so what two of them differ by is known far better
+Every candidate is judged on the same problems, so what two of them differ by is known far better
 than either alone: settings are chosen by paired differences. What runs under a limit of time is
 the budget (`budget.py`), so what is recommended was played under it.
 """
@@ -30,7 +30,7 @@ from aimo_submit.tune.choosing import (
     shortlist,
     usable,
 )
-from aimo_submit.tune.forecast import QUANTILE, Forecast, Forecaster, Setting, Way, paired
+from aimo_submit.tune.forecast import QUANTILE, Candidate, Forecast, Forecaster, StopRule, paired
 from aimo_submit.tune.profile import Profile
 from aimo_submit.tune.vote_rules import SIGNALS
 
@@ -56,7 +56,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Every N and M with one way of stopping. Times are of a whole run, nan where unknown."""
+    """Every N and M with one rule to stop. Times are of a whole run, nan where unknown."""
 
     scores: Floats  # P x N x M: each problem's chance to be right
     accuracy: Floats  # N x M, as all that follows
@@ -80,10 +80,10 @@ class Choice:
     """What to run, and what it was weighed against."""
 
     recommended: Forecast
-    candidate: Forecast  # the quickest that is surely nearly as good as `best`: N and M are its own
+    quickest: Forecast  # the quickest that is surely nearly as good as `best`: N and M are its own
     best: Forecast  # the most accurate that fits
     budgets: tuple[Forecast, ...]  # the shortlist under the budget, by time
-    others: tuple[Forecast, ...]  # the recommended N and M, stopped in other ways
+    others: tuple[Forecast, ...]  # the recommended N and M, stopped by other rules
     rules: tuple[RuleGain, ...]  # at the recommended N and M
     same_problems: float  # half of the 90% interval over samples; nan where N is all there are
 
@@ -158,11 +158,11 @@ class Tuner:
         return self._simulated(samples, rounds, None), self._simulated(samples, rounds, EPS)
 
     def _simulated(self, samples: Sequence[int], rounds: Sequence[int], eps: float | None) -> Grid:
-        way = Way.EVERY if eps is None else Way.STOPPED
+        stop = StopRule.EVERY if eps is None else StopRule.STOPPED
         seconds, scores = [], []
         for n in samples:
             self._progress(f"time of N={n}" + ("" if eps is None else " with early stopping"))
-            cells = [self.forecaster.pooled(Setting(n, m, way, eps)) for m in rounds]
+            cells = [self.forecaster.pooled(Candidate(n, m, stop, eps)) for m in rounds]
             seconds.append([taken for taken, _ in cells])
             scores.append([right for _, right in cells])
         each = np.moveaxis(np.array(seconds), 2, 0)  # R x N x M
@@ -174,8 +174,8 @@ class Tuner:
         budgets = []
         for n, m in shortlist(pareto, base):
             self._progress(f"the budget with N={n} M={m}")
-            budgets.append(self.forecaster.forecast(Setting(n, m, Way.BUDGET)))
-        self._progress("ways to stop, vote rules")
+            budgets.append(self.forecaster.forecast(Candidate(n, m, StopRule.BUDGET)))
+        self._progress("rules to stop, vote rules")
         if base and not certain(paired(budgets[0], most_accurate(budgets))):
             best = most_accurate(fitting(points, self._terms.plan_s))
             return self._weighed(budgets, budgets[0], (base, best))
@@ -188,39 +188,41 @@ class Tuner:
     def _weighed(
         self, budgets: Sequence[Forecast], chosen: Forecast, decided: tuple[Forecast, Forecast]
     ) -> Choice:
-        """The chosen N and M against other ways to stop and to vote."""
-        base = chosen.setting
-        ways = (
-            dataclasses.replace(base, way=Way.EVERY),
-            dataclasses.replace(base, way=Way.STOPPED, early_stop=EPS),
-            dataclasses.replace(base, way=Way.SHARES),
+        """The chosen N and M against other rules to stop and to vote."""
+        base = chosen.candidate
+        others = (
+            dataclasses.replace(base, stop=StopRule.EVERY),
+            dataclasses.replace(base, stop=StopRule.STOPPED, early_stop=EPS),
+            dataclasses.replace(base, stop=StopRule.SHARES),
             dataclasses.replace(base, early_stop=EPS),
             dataclasses.replace(base, early_stop=0.0),
         )
-        others = [self.forecaster.forecast(way) for way in ways]
-        for later in fitting(others[-2:], self._terms.plan_s):  # stopping later, where that is sure
+        forecasts = [self.forecaster.forecast(other) for other in others]
+        for later in fitting(
+            forecasts[-2:], self._terms.plan_s
+        ):  # stopping later, where that is sure
             chosen = later if certain(paired(chosen, later)) else chosen
         gains = self._rule_gains(base)
         rule = max(gains, key=lambda g: g.gain)
         if rule.interval[0] > 0:
-            voting = dataclasses.replace(chosen.setting, vote=rule.rule)
+            voting = dataclasses.replace(chosen.candidate, vote=rule.rule)
             chosen = self.forecaster.forecast(voting)
         return Choice(
             recommended=chosen,
-            candidate=decided[0],
+            quickest=decided[0],
             best=decided[1],
             budgets=tuple(sorted(budgets, key=lambda o: o.time_q95_s)),
-            others=tuple(others),
+            others=tuple(forecasts),
             rules=tuple(gains),
             same_problems=Z * jackknife(self._kept, base.samples, base.rounds),
         )
 
-    def _rule_gains(self, setting: Setting) -> list[RuleGain]:
+    def _rule_gains(self, candidate: Candidate) -> list[RuleGain]:
         names = [name for name in SIGNALS if name != "majority"]
         level = 1 - (1 - LEVEL) / len(names)
         made = []
         for name in names:
-            gains = self.forecaster.rule_gain(dataclasses.replace(setting, vote=name))
+            gains = self.forecaster.rule_gain(dataclasses.replace(candidate, vote=name))
             made.append(RuleGain(name, float(gains.mean()), interval(gains, level)))
         return made
 
@@ -234,14 +236,14 @@ def _nothing_fits(forecasts: Sequence[Forecast], terms: Terms) -> str:
 
 
 def _points(tuning: Tuning) -> list[Forecast]:
-    """Every setting of both grids."""
+    """Every candidate of both grids."""
     points = []
-    for way, grid in ((Way.EVERY, tuning.every), (Way.STOPPED, tuning.stopped)):
-        eps = EPS if way is Way.STOPPED else None
+    for stop, grid in ((StopRule.EVERY, tuning.every), (StopRule.STOPPED, tuning.stopped)):
+        eps = EPS if stop is StopRule.STOPPED else None
         for (i, j), q95_s in np.ndenumerate(grid.time_q95_s):
-            setting = Setting(tuning.samples[i], tuning.rounds[j], way, eps)
+            candidate = Candidate(tuning.samples[i], tuning.rounds[j], stop, eps)
             times = float(grid.time_s[i, j]), float(q95_s)
-            points.append(Forecast(setting, grid.scores[:, i, j], *times))
+            points.append(Forecast(candidate, grid.scores[:, i, j], *times))
     return points
 
 

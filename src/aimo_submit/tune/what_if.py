@@ -9,7 +9,7 @@ from typing import Any
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
 from aimo_submit.toml import parse_value
-from aimo_submit.tune.forecast import Forecast, Setting, Way, paired
+from aimo_submit.tune.forecast import Candidate, Forecast, StopRule, paired
 from aimo_submit.tune.tuner import Tuner
 from aimo_submit.tune.vote_rules import known
 
@@ -43,21 +43,23 @@ def parsed(text: str) -> dict[str, Any]:
 
 def compare(tuner: Tuner, a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Comparison]:
     """The two with the samples as they were recorded and, on a known machine, under the budget."""
-    ways = (Way.EVERY, Way.BUDGET) if tuner.timed else (Way.EVERY,)
+    stops = (StopRule.EVERY, StopRule.BUDGET) if tuner.timed else (StopRule.EVERY,)
     made = []
-    for way in ways:
-        first, second = (tuner.forecaster.forecast(_setting(tuner, given, way)) for given in (a, b))
+    for stop in stops:
+        first, second = (
+            tuner.forecaster.forecast(_candidate(tuner, given, stop)) for given in (a, b)
+        )
         made.append(Comparison(first, second))
     return made
 
 
-def asked_of(setting: Setting) -> dict[str, Any]:
-    """The setting as it would be asked for."""
-    return {name: getattr(setting, name) for name in ASKED}
+def asked_of(candidate: Candidate) -> dict[str, Any]:
+    """The candidate as it would be asked for."""
+    return {name: getattr(candidate, name) for name in ASKED}
 
 
-def _setting(tuner: Tuner, given: Mapping[str, Any], way: Way) -> Setting:
-    """The setting asked for; what it does not name is as it was recorded."""
+def _candidate(tuner: Tuner, given: Mapping[str, Any], stop: StopRule) -> Candidate:
+    """The candidate asked for; what it does not name is as it was recorded."""
     depth = tuner.forecaster.pool.tokens.shape[2]
     samples, rounds = given.get("samples", tuner.recorded), given.get("rounds", depth)
     for name, value, most in (("samples", samples, tuner.recorded), ("rounds", rounds, depth)):
@@ -67,6 +69,6 @@ def _setting(tuner: Tuner, given: Mapping[str, Any], way: Way) -> Setting:
                 "or record more with eval"
             )
     eps = given.get("early_stop")
-    if way is Way.EVERY and eps is not None:
-        way = Way.STOPPED
-    return Setting(samples, rounds, way, eps, given.get("vote", "majority"))
+    if stop is StopRule.EVERY and eps is not None:
+        stop = StopRule.STOPPED
+    return Candidate(samples, rounds, stop, eps, given.get("vote", "majority"))
