@@ -19,7 +19,7 @@ from aimo_submit.pool.arrays import Pool
 from aimo_submit.records import Completion, Finish, Problem, Round, Solution, Status, Trace
 from aimo_submit.toml import read_toml
 from aimo_submit.tune import advice
-from aimo_submit.tune.choosing import choose, front, lengths, shortlist, usable
+from aimo_submit.tune.choosing import choose, lengths, pareto_front, shortlist, usable
 from aimo_submit.tune.forecast import Candidate, Forecast, Forecaster, StopRule, paired
 from aimo_submit.tune.tuner import Terms, Tuner, Tuning
 from aimo_submit.tune.what_if import compare, parsed
@@ -70,7 +70,7 @@ def test_the_front_holds_what_nothing_quicker_equals() -> None:
         forecast(3, [1.0, 1.0], 30),
         forecast(4, [1.0, 1.0], 40),
     )
-    assert front([d, c, b, a]) == (a, c)
+    assert pareto_front([d, c, b, a]) == (a, c)
 
 
 def test_what_is_played_are_the_base_and_what_takes_longer() -> None:

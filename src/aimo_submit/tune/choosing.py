@@ -12,7 +12,7 @@ import numpy as np
 
 from aimo_submit.evaluate.bootstrap import interval, population
 from aimo_submit.pool.arrays import Pool
-from aimo_submit.tune.forecast import Forecast
+from aimo_submit.tune.forecast import Forecast, paired
 
 ENOUGH = 0.02  # 1 problem of 50: surely no further behind the best is as good as it
 SHORTLIST = 4  # settings played under the budget, besides the one that the grids recommend
@@ -39,7 +39,7 @@ def usable(pool: Pool) -> Pool:
     return dataclasses.replace(pool, **parts)
 
 
-def front(points: Sequence[Forecast]) -> tuple[Forecast, ...]:
+def pareto_front(points: Sequence[Forecast]) -> tuple[Forecast, ...]:
     """The points that are more accurate than all that take less time, by time."""
     made: list[Forecast] = []
     for point in sorted(points, key=lambda p: (p.time_q95_s, -p.accuracy)):
@@ -58,7 +58,7 @@ def shortlist(pareto: Sequence[Forecast], base: Forecast | None) -> list[tuple[i
     return start + [distinct[int(k)] for k in sorted(picked)]
 
 
-def fitting(forecasts: Sequence[Forecast], plan_s: float) -> list[Forecast]:
+def within_time(forecasts: Sequence[Forecast], plan_s: float) -> list[Forecast]:
     """Those that end within the seconds in 95 of 100 runs."""
     return [o for o in forecasts if o.time_q95_s <= plan_s]
 
@@ -70,7 +70,7 @@ def most_accurate(forecasts: Sequence[Forecast]) -> Forecast:
 
 def choose(forecasts: Sequence[Forecast], plan_s: float) -> Forecast | None:
     """The quickest that fits and is surely within ENOUGH of the most accurate; None: none fits."""
-    within = sorted(fitting(forecasts, plan_s), key=lambda o: o.time_q95_s)
+    within = sorted(within_time(forecasts, plan_s), key=lambda o: o.time_q95_s)
     if not within:
         return None
     best = most_accurate(within)
@@ -78,9 +78,9 @@ def choose(forecasts: Sequence[Forecast], plan_s: float) -> Forecast | None:
     return within[int(np.argmax(behind <= ENOUGH))]
 
 
-def certain(difference: tuple[float, float, float]) -> bool:
-    """Whether the difference's whole interval lies above 0."""
-    return difference[1] > 0
+def clearly_better(first: Forecast, second: Forecast) -> bool:
+    """True if the second is surely more accurate: the whole paired interval lies above 0."""
+    return paired(first, second)[1] > 0
 
 
 def lengths(pool: Pool) -> Lengths | None:

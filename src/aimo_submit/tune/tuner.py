@@ -21,16 +21,16 @@ from aimo_submit.pool.arrays import Pool
 from aimo_submit.tune.accuracy import counts, jackknife, pass_at
 from aimo_submit.tune.choosing import (
     Lengths,
-    certain,
     choose,
-    fitting,
-    front,
+    clearly_better,
     lengths,
     most_accurate,
+    pareto_front,
     shortlist,
     usable,
+    within_time,
 )
-from aimo_submit.tune.forecast import QUANTILE, Candidate, Forecast, Forecaster, StopRule, paired
+from aimo_submit.tune.forecast import QUANTILE, Candidate, Forecast, Forecaster, StopRule
 from aimo_submit.tune.profile import Profile
 from aimo_submit.tune.vote_rules import SIGNALS
 
@@ -146,7 +146,7 @@ class Tuner:
         if self._profile is None:
             return made
         points = _points(made)
-        pareto = front(points)
+        pareto = pareto_front(points)
         return dataclasses.replace(made, pareto=pareto, choice=self._choice(points, pareto))
 
     def _grids(self, samples: Sequence[int], scores: Floats) -> tuple[Grid, Grid]:
@@ -176,13 +176,13 @@ class Tuner:
             self._progress(f"the budget with N={n} M={m}")
             budgets.append(self.forecaster.forecast(Candidate(n, m, StopRule.BUDGET)))
         self._progress("rules to stop, vote rules")
-        if base and not certain(paired(budgets[0], most_accurate(budgets))):
-            best = most_accurate(fitting(points, self._terms.plan_s))
+        if base and not clearly_better(budgets[0], most_accurate(budgets)):
+            best = most_accurate(within_time(points, self._terms.plan_s))
             return self._weighed(budgets, budgets[0], (base, best))
         chosen = choose(budgets, self._terms.plan_s)
         if chosen is None:
             raise UserError(_nothing_fits(budgets, self._terms))
-        best = most_accurate(fitting(budgets, self._terms.plan_s))
+        best = most_accurate(within_time(budgets, self._terms.plan_s))
         return self._weighed(budgets, chosen, (chosen, best))
 
     def _weighed(
@@ -198,10 +198,10 @@ class Tuner:
             dataclasses.replace(base, early_stop=0.0),
         )
         forecasts = [self.forecaster.forecast(other) for other in others]
-        for later in fitting(
+        for later in within_time(
             forecasts[-2:], self._terms.plan_s
         ):  # stopping later, where that is sure
-            chosen = later if certain(paired(chosen, later)) else chosen
+            chosen = later if clearly_better(chosen, later) else chosen
         gains = self._rule_gains(base)
         rule = max(gains, key=lambda g: g.gain)
         if rule.interval[0] > 0:
