@@ -35,7 +35,7 @@ from aimo_submit.pool.reading import journals_of
 from aimo_submit.tune.accuracy import jackknife
 from aimo_submit.tune.advice import RECORDED
 from aimo_submit.tune.choosing import usable
-from aimo_submit.tune.forecast import Candidate, Forecaster, StopRule
+from aimo_submit.tune.forecast import Candidate, Forecaster, PlannedRun, StopRule
 from aimo_submit.tune.profile import load_profile
 from aimo_submit.tune.what_if import parsed
 
@@ -117,7 +117,9 @@ def check(args: argparse.Namespace) -> bool:
     pool = usable(load_pool(args.pool))
     problems = problems_of(args.pool)[: args.limit]
     pool = first(pool, len(problems))
-    forecaster = Forecaster(pool, load_profile(args.profile, str(pool.settings["model"])), 1e9, 50)
+    forecaster = Forecaster(
+        pool, load_profile(args.profile, str(pool.settings["model"])), PlannedRun(1e9)
+    )
     seeds = range(int(pool.seed.max()) + 1, int(pool.seed.max()) + 1 + args.seeds)
     table = Table("setting", "right: predicted", "seen", "time: predicted", "seen", "off", "holds")
     good = True

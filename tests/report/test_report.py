@@ -35,7 +35,7 @@ from aimo_submit.records import (
 from aimo_submit.report import panels, time_panels
 from aimo_submit.report.panels import TITLES, Panel
 from aimo_submit.report.rows import Row
-from aimo_submit.tune.forecast import Forecaster
+from aimo_submit.tune.forecast import Forecaster, PlannedRun
 from aimo_submit.tune.profile import Profile
 from aimo_submit.vote import majority
 
@@ -266,7 +266,9 @@ def test_a_stop_that_takes_no_chance_changes_no_answer(tmp_path: Path) -> None:
         solution(f"r{i}", [rng.choice([42, 42, 7, 8, None]) for _ in range(12)]) for i in range(20)
     ]
     pool = load_pool(journal(tmp_path / "pool.jsonl", *mixed))
-    names, lost, won, _ = drawn(time_panels.of_flips(Forecaster(pool, MACHINE, 600.0, 5), 10, 3))
+    names, lost, won, _ = drawn(
+        time_panels.of_flips(Forecaster(pool, MACHINE, PlannedRun(600.0, 5)), 10, 3)
+    )
     assert (names[0], lost[0], won[0]) == ("none", 0, 0)
     assert lost[-1] + won[-1] > 0
 

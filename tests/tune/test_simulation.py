@@ -18,7 +18,7 @@ from aimo_submit.records import Execution, Outcome, Problem, Solution, Trace
 from aimo_submit.run import seed_of
 from aimo_submit.solve import solve
 from aimo_submit.tune import vote_rules
-from aimo_submit.tune.forecast import Forecaster
+from aimo_submit.tune.forecast import Forecaster, PlannedRun
 from aimo_submit.tune.profile import Profile
 from aimo_submit.tune.simulation import Samples, play
 from aimo_submit.tune.vote_rules import draw
@@ -47,7 +47,7 @@ def of_lengths(*lengths: int) -> Pool:
 
 def seconds_of(pool: Pool, profile: Profile = ROOMY) -> float:
     """What all samples of the pool's first problem take at full depth."""
-    first, *_ = Forecaster(pool, profile, 1.0, 1).played(*pool.tokens.shape[1:])
+    first, *_ = Forecaster(pool, profile, PlannedRun(1.0, 1)).played(*pool.tokens.shape[1:])
     return first.effort.seconds
 
 
@@ -94,7 +94,7 @@ def test_the_prompt_is_read_first() -> None:
 
 
 def test_fewer_rounds_and_fewer_samples_take_less_time() -> None:
-    forecaster = Forecaster(a_pool(), ROOMY, 1.0, 1)
+    forecaster = Forecaster(a_pool(), ROOMY, PlannedRun(1.0, 1))
     few, many = (
         np.array([[p.effort.seconds for p in forecaster.played(n, m)] for m in range(1, 5)])
         for n in (4, 16)
@@ -113,7 +113,7 @@ def test_draws_hold_every_sample_once_and_absent_ones_last() -> None:
 
 
 def test_every_sample_scores_as_the_plain_vote() -> None:
-    forecaster = Forecaster(a_pool(), HELD_UP, 1.0, 1)
+    forecaster = Forecaster(a_pool(), HELD_UP, PlannedRun(1.0, 1))
     scores = [p.score for p in forecaster.played(9, 3)]
     assert scores == pytest.approx(vote_rules.scores(forecaster.pool, forecaster.draws, 9, 3))
 

@@ -20,8 +20,8 @@ from aimo_submit.records import Completion, Finish, Problem, Round, Solution, St
 from aimo_submit.toml import read_toml
 from aimo_submit.tune import advice
 from aimo_submit.tune.choosing import choose, lengths, pareto_front, shortlist, usable
-from aimo_submit.tune.forecast import Candidate, Forecast, Forecaster, StopRule, paired
-from aimo_submit.tune.tuner import Terms, Tuner, Tuning
+from aimo_submit.tune.forecast import Candidate, Forecast, Forecaster, PlannedRun, StopRule, paired
+from aimo_submit.tune.tuner import Tuner, Tuning
 from aimo_submit.tune.what_if import compare, parsed
 from benchmarks.tune import MACHINE, chances, simulated
 
@@ -39,7 +39,7 @@ def a_pool(problems: int = 60, samples: int = 24, rounds: int = 3, seed: int = 0
 @cache
 def tuned(hours: float = 9.0) -> Tuning:
     """A tuning of that pool."""
-    return Tuner(a_pool(), PROFILE, Terms(hours * 3600)).tuning()
+    return Tuner(a_pool(), PROFILE, PlannedRun(hours * 3600)).tuning()
 
 
 def forecast(name: int, scores: list[float], time_s: float) -> Forecast:
@@ -130,13 +130,13 @@ def test_an_early_stop_saves_time_and_hardly_costs_accuracy() -> None:
 
 def test_nothing_fits_is_said_with_the_remedy() -> None:
     with pytest.raises(UserError, match=r"nothing fits.*--limit"):
-        Tuner(a_pool(), dataclasses.replace(PROFILE, load_s=4000.0), Terms(3600)).tuning()
+        Tuner(a_pool(), dataclasses.replace(PROFILE, load_s=4000.0), PlannedRun(3600)).tuning()
 
 
 def test_a_pool_without_lengths_still_tells_accuracy() -> None:
     pool = a_pool()
     pool.tokens[:] = 0
-    tuning = Tuner(pool, PROFILE, Terms(3600)).tuning()
+    tuning = Tuner(pool, PROFILE, PlannedRun(3600)).tuning()
     assert tuning.choice is None
     assert tuning.every.accuracy == pytest.approx(tuned().every.accuracy)
     assert any("no time can be foreseen" in line for line in advice.warnings(tuning, SETTINGS))
@@ -146,7 +146,7 @@ def test_problems_of_too_few_samples_are_left_out() -> None:
     pool = a_pool(10)
     pool.present[3, 5:] = pool.present[4, 20:] = False
     assert "3" not in usable(pool).problems
-    tuning = Tuner(pool, None, Terms(3600)).tuning()
+    tuning = Tuner(pool, None, PlannedRun(3600)).tuning()
     assert (tuning.problems, tuning.left_out, tuning.recorded) == (9, 1, 20)
 
 
@@ -160,7 +160,7 @@ def test_longer_wrong_samples_are_told_from_shorter_ones() -> None:
 
 
 def test_a_limit_is_kept_by_the_budget_and_by_shares_but_not_by_every_sample() -> None:
-    forecaster = Forecaster(a_pool(), PROFILE, 1800.0, 50)
+    forecaster = Forecaster(a_pool(), PROFILE, PlannedRun(1800.0))
     free, shared, kept = (
         forecaster.forecast(Candidate(24, 3, stop))
         for stop in (StopRule.EVERY, StopRule.SHARES, StopRule.BUDGET)
@@ -174,13 +174,15 @@ def test_a_limit_is_kept_by_the_budget_and_by_shares_but_not_by_every_sample() -
 def test_a_rule_that_weighs_what_is_right_gains() -> None:
     pool = a_pool()
     pool.boxed[:] = pool.answer == 0
-    gain = Forecaster(pool, PROFILE, 1.0, 50).rule_gain(Candidate(8, 3, vote="box"))
+    gain = Forecaster(pool, PROFILE, PlannedRun(1.0)).rule_gain(Candidate(8, 3, vote="box"))
     assert gain.mean() > 0.01
 
 
 def test_loading_counts_against_the_limit() -> None:
     slow = dataclasses.replace(PROFILE, load_s=900.0)
-    found = Forecaster(a_pool(), slow, 1800.0, 50).forecast(Candidate(24, 3, StopRule.BUDGET))
+    found = Forecaster(a_pool(), slow, PlannedRun(1800.0)).forecast(
+        Candidate(24, 3, StopRule.BUDGET)
+    )
     assert 900 < found.time_q95_s <= 1800
 
 
@@ -236,7 +238,7 @@ def test_an_estimated_profile_and_another_model_are_named() -> None:
 
 
 def test_what_if_compares_on_the_same_problems() -> None:
-    tuner = Tuner(a_pool(), PROFILE, Terms(9 * 3600))
+    tuner = Tuner(a_pool(), PROFILE, PlannedRun(9 * 3600))
     every, budget = compare(tuner, {"samples": 2, "rounds": 1}, {"samples": 12})
     gain, low, _ = every.gain
     assert gain == pytest.approx(every.second.accuracy - every.first.accuracy)
@@ -254,7 +256,7 @@ def test_what_if_compares_on_the_same_problems() -> None:
     ],
 )
 def test_what_was_not_recorded_cannot_be_asked(asked: str, message: str) -> None:
-    tuner = Tuner(a_pool(), PROFILE, Terms(9 * 3600))
+    tuner = Tuner(a_pool(), PROFILE, PlannedRun(9 * 3600))
     with pytest.raises(UserError, match=message):
         compare(tuner, parsed(asked), {})
 

@@ -102,8 +102,8 @@ def _panels(
     """The plots, and what is recommended; without a profile that is nothing."""
     from aimo_submit.pool.arrays import load_pool
     from aimo_submit.report import figures
+    from aimo_submit.tune.forecast import PlannedRun
     from aimo_submit.tune.profile import MODEL, load_profile
-    from aimo_submit.tune.tuner import Terms
 
     try:
         pool = load_pool(args.pool)
@@ -117,7 +117,7 @@ def _panels(
     planned = figures.Planned(
         pool,
         profile,
-        Terms(seconds_of(args.limit), args.problems),
+        PlannedRun(seconds_of(args.limit), args.problems),
         lambda line: bar.update(task, description=line),
     )
     panels = planned.panels(rows)

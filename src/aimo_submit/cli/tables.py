@@ -52,7 +52,7 @@ def forecasts_table(forecasts: Sequence[Forecast], tuning: Tuning) -> Table:
     """Settings, what they come to and whether they fit."""
     table = Table("N", "M", "way", "right", "90%", "time", "95 of 100")
     for o in forecasts:
-        fits = "" if o.time_q95_s <= tuning.terms.plan_s else " [red]too long[/]"
+        fits = "" if o.time_q95_s <= tuning.planned.plan_s else " [red]too long[/]"
         table.add_row(
             str(o.candidate.samples), str(o.candidate.rounds), o.candidate.how, f"{o.accuracy:.1%}",
             _range(*o.interval, ".1%"), clock(o.time_s), clock(o.time_q95_s) + fits,

@@ -70,10 +70,11 @@ def seconds_of(limit: str) -> float:
 
 def _tune(args: argparse.Namespace) -> int:
     from aimo_submit.pool.arrays import load_pool
-    from aimo_submit.tune.tuner import Terms, Tuner
+    from aimo_submit.tune.forecast import PlannedRun
+    from aimo_submit.tune.tuner import Tuner
     from aimo_submit.tune.what_if import parsed
 
-    terms = Terms(seconds_of(args.limit), args.problems)
+    planned = PlannedRun(seconds_of(args.limit), args.problems)
     at_least(1, args, "problems")
     if len(args.what_if) > MOST_WHAT_IFS:
         raise UserError("--what-if: give one setting, or two to compare with each other")
@@ -81,7 +82,7 @@ def _tune(args: argparse.Namespace) -> int:
     with notes.status("reading the pool") as line:
         pool = load_pool(args.pool)
         profile = _profile(args.profile, pool.settings)
-        tuner = Tuner(pool, profile, terms, line.update)
+        tuner = Tuner(pool, profile, planned, line.update)
         if asked:
             return _what_if(tuner, asked, args)
         tuning = tuner.tuning()
@@ -136,7 +137,7 @@ def _print(tuning: Tuning) -> None:
     out.print(grid_table(tuning, share))
     if tuning.profile:
         name = f"{tuning.profile.name}{', estimated' if tuning.profile.estimated else ''}"
-        _say(f"[bold]95 of 100 runs[/] of {tuning.terms.problems} problems on {name} end within")
+        _say(f"[bold]95 of 100 runs[/] of {tuning.planned.problems} problems on {name} end within")
         out.print(grid_table(tuning, within))
     if tuning.lengths:
         ratio, (low, high) = tuning.lengths.ratio, tuning.lengths.interval

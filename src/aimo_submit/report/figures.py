@@ -14,9 +14,9 @@ from aimo_submit.report.panels import TITLES, Panel
 from aimo_submit.report.plots import Point
 from aimo_submit.report.rows import Row
 from aimo_submit.tune.choosing import usable
-from aimo_submit.tune.forecast import Candidate, Forecast, StopRule
+from aimo_submit.tune.forecast import Candidate, Forecast, PlannedRun, StopRule
 from aimo_submit.tune.profile import Profile
-from aimo_submit.tune.tuner import Terms, Tuner, Tuning
+from aimo_submit.tune.tuner import Tuner, Tuning
 
 NO_GOLD = "needs gold answers: record a set that has them"
 NO_PROFILE = "give --profile: a file that `profile` wrote, or a machine such as t4x2"
@@ -42,10 +42,10 @@ class Planned:
     """The plots of a pool and the machine that is planned for."""
 
     def __init__(
-        self, pool: Pool, profile: Profile, terms: Terms, progress: Callable[[str], None]
+        self, pool: Pool, profile: Profile, planned: PlannedRun, progress: Callable[[str], None]
     ) -> None:
-        self._tuner = Tuner(pool, profile, terms, progress)
-        self._forecaster, self._profile, self._terms = self._tuner.forecaster, profile, terms
+        self._tuner = Tuner(pool, profile, planned, progress)
+        self._forecaster, self._profile, self._planned = self._tuner.forecaster, profile, planned
         self._progress = progress
         self.tuning: Tuning | None = None
         self.why = ""  # there is no tuning
@@ -64,25 +64,25 @@ class Planned:
 
     def panels(self, rows: Sequence[Row]) -> list[Panel]:
         """All eight; those of time are missing where the pool holds no lengths."""
-        pool, terms = self._forecaster.pool, self._terms
+        pool, planned = self._forecaster.pool, self._planned
         n, m = self.candidate.samples, self.candidate.rounds
         made = [panels.of_accuracy(pool), panels.of_votes(pool), panels.of_margin(rows)]
         made.append(time_panels.of_throughput(self._profile))
         if not pool.tokens.any():
-            made.append(panels.of_spread(pool, terms.problems, n, m, None))
+            made.append(panels.of_spread(pool, planned.problems, n, m, None))
             return _ordered(made, NO_LENGTHS)
         self._progress("orders of problems")
         runs = time_panels.played(self._forecaster, self.candidate)
         made += [
             self._pareto(),
-            panels.of_spread(pool, terms.problems, n, m, runs.over_orders),
-            time_panels.of_fan(self._forecaster, self.candidate, runs, terms.plan_s),
+            panels.of_spread(pool, planned.problems, n, m, runs.over_orders),
+            time_panels.of_fan(self._forecaster, self.candidate, runs, planned.plan_s),
             time_panels.of_flips(self._forecaster, n, m),
         ]
         return _ordered(made, self.why)
 
     def _pareto(self) -> Panel:
-        tuning, limit_s = self.tuning, self._terms.limit_s
+        tuning, limit_s = self.tuning, self._planned.limit_s
         if tuning is None:
             return Panel("pareto", missing=self.why)
         points = [*_points(tuning), *(_point(o, front=True) for o in tuning.pareto)]
@@ -90,10 +90,10 @@ class Planned:
             points.append(_point(tuning.choice.recommended, chosen=True))
         return Panel(
             "pareto",
-            f"{tuning.terms.problems} problems, every N and M, with all samples and with an early "
-            "stop. The line joins what nothing quicker equals; the ring is recommended, as played "
+            f"{tuning.planned.problems} problems, every N and M, with all samples and with an "
+            "early stop. The line joins what nothing quicker equals; the ring is recommended, as played "
             "under the budget.",
-            partial(plots.pareto, points, limit_s / 3600, tuning.terms.plan_s / 3600),
+            partial(plots.pareto, points, limit_s / 3600, tuning.planned.plan_s / 3600),
         )
 
 

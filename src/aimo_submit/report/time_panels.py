@@ -52,10 +52,10 @@ def of_fan(forecaster: Forecaster, candidate: Candidate, runs: Runs, usable_s: f
     hours = runs.hours.reshape(-1, runs.hours.shape[-1])
     return Panel(
         "time",
-        f"{len(hours)} runs of {forecaster.problems} random problems in random orders, N = "
+        f"{len(hours)} runs of {forecaster.planned.problems} random problems in random orders, N = "
         f"{candidate.samples}, M = {candidate.rounds}, under the budget, on "
         f"{_name(forecaster.profile)}.",
-        partial(plots.time_fan, hours, forecaster.limit_s / 3600, usable_s / 3600),
+        partial(plots.time_fan, hours, forecaster.planned.limit_s / 3600, usable_s / 3600),
     )
 
 
@@ -103,8 +103,10 @@ def _orders(forecaster: Forecaster) -> Iterator[Sequence[int]]:
     size = len(forecaster.pool.problems)
     each = len(forecaster.draws.problem) // size
     for _ in range(SETS):
-        chosen = rng.choice(size, forecaster.problems, replace=size < forecaster.problems)
-        rows = chosen * each + rng.integers(each, size=forecaster.problems)
+        chosen = rng.choice(
+            size, forecaster.planned.problems, replace=size < forecaster.planned.problems
+        )
+        rows = chosen * each + rng.integers(each, size=forecaster.planned.problems)
         for _ in range(ORDERS):
             yield rng.permutation(rows).tolist()
 

@@ -23,8 +23,8 @@ def reason(tuning: Tuning, choice: Choice) -> str:
     low, high = chosen.interval
     first = (
         f"{chosen.candidate} is right in {chosen.accuracy:.1%} ({low:.1%} to {high:.1%}) of such "
-        f"problems and ends {tuning.terms.problems} of them in {clock(chosen.time_q95_s)} of "
-        f"{clock(tuning.terms.limit_s)} in 95 of 100 runs."
+        f"problems and ends {tuning.planned.problems} of them in {clock(chosen.time_q95_s)} of "
+        f"{clock(tuning.planned.limit_s)} in 95 of 100 runs."
     )
     gain, low, high = paired(quickest, best)
     if quickest is best:
@@ -134,8 +134,8 @@ def config_of(tuning: Tuning, chosen: Forecast, settings: Mapping[str, Any]) -> 
             "samples": candidate.samples,
             "rounds": candidate.rounds,
             "vote": candidate.vote,
-            "total_time_s": tuning.terms.limit_s,
-            "problems": tuning.terms.problems,
+            "total_time_s": tuning.planned.limit_s,
+            "problems": tuning.planned.problems,
             "early_stop": candidate.early_stop if candidate.stop is StopRule.BUDGET else None,
         }
     )

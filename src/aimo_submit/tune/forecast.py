@@ -17,7 +17,7 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from aimo_submit.budget import REFILL, Allotment, Budget, Terms, pooled
+from aimo_submit.budget import REFILL, Allotment, Budget, Terms, pooled, reserve
 from aimo_submit.evaluate.bootstrap import interval
 from aimo_submit.pool.arrays import Pool
 from aimo_submit.tune.accuracy import accuracies
@@ -35,6 +35,19 @@ GAP_S = 1.0  # the gateway's, between two problems
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """A run to come: its time limit and the number of its problems."""
+
+    limit_s: float
+    problems: int = 50
+
+    @property
+    def plan_s(self) -> float:
+        """The limit without the reserve (`budget.py`)."""
+        return self.limit_s - reserve(self.limit_s)
 
 
 class StopRule(StrEnum):
@@ -95,9 +108,8 @@ def paired(a: Forecast, b: Forecast) -> tuple[float, float, float]:
 class Forecaster:
     """A pool on a machine, and the run that is planned; what was worked out is kept."""
 
-    def __init__(self, pool: Pool, profile: Profile, limit_s: float, problems: int) -> None:
-        self.pool, self.profile = pool, profile
-        self.limit_s, self.problems = limit_s, problems  # of one run
+    def __init__(self, pool: Pool, profile: Profile, planned: PlannedRun) -> None:
+        self.pool, self.profile, self.planned = pool, profile, planned
         most = REFILL * pool.tokens.shape[1]
         self._pace = profile.step_s(np.arange(most + 1)).tolist()
 
@@ -162,9 +174,9 @@ class Forecaster:
     def totals(self, seconds: Floats) -> Floats:
         """TOTALS x ...: seconds of runs, of what the draws took (first axis)."""
         rng = np.random.default_rng(1)
-        picked = rng.integers(len(seconds), size=(TOTALS, self.problems))
+        picked = rng.integers(len(seconds), size=(TOTALS, self.planned.problems))
         counts = np.stack([np.bincount(row, minlength=len(seconds)) for row in picked])
-        gaps_s = GAP_S * (self.problems - 1)
+        gaps_s = GAP_S * (self.planned.problems - 1)
         return np.asarray(self.profile.load_s + gaps_s + np.tensordot(counts, seconds, 1))
 
     def rule_gain(self, candidate: Candidate) -> Floats:
@@ -177,7 +189,7 @@ class Forecaster:
         """P scores and the seconds of runs under the candidate's policy, each problem in one."""
         plain = rule_scores(self.pool, self.draws, candidate.samples, candidate.rounds)
         rows, gains, totals = [], [], []
-        gaps_s = GAP_S * (self.problems - 1)
+        gaps_s = GAP_S * (self.planned.problems - 1)
         for chosen in self._runs():
             played = self.run(chosen, candidate)
             rows += chosen
@@ -190,11 +202,11 @@ class Forecaster:
         """The draws of each run; the same for all settings, every problem about equally often."""
         rng, size, each = np.random.default_rng(3), len(self.pool.problems), len(self.draws.problem)
         each //= size
-        runs = max(RUNS, math.ceil(size / self.problems))
-        rounds = math.ceil(runs * self.problems / size)
+        runs = max(RUNS, math.ceil(size / self.planned.problems))
+        rounds = math.ceil(runs * self.planned.problems / size)
         stream = np.concatenate([rng.permutation(size) * each + k % each for k in range(rounds)])
         for k in range(runs):
-            yield stream[k * self.problems : (k + 1) * self.problems].tolist()
+            yield stream[k * self.planned.problems : (k + 1) * self.planned.problems].tolist()
 
     def _play(self, row: int, samples: int, rounds: int, allotment: Allotment) -> Played:
         """The draw's first samples under the allotment, no wider than the KV cache allows."""
@@ -209,10 +221,13 @@ class Forecaster:
 
     def _policy(self, candidate: Candidate, clock: Clock) -> Policy:
         if candidate.stop is StopRule.SHARES:
-            share_s = (self.limit_s - self.profile.load_s) / self.problems - GAP_S
+            share_s = (self.planned.limit_s - self.profile.load_s) / self.planned.problems - GAP_S
             return _Shares(share_s, candidate.samples)
         terms = Terms(
-            self.limit_s, self.problems, samples=candidate.samples, eps=candidate.early_stop
+            self.planned.limit_s,
+            self.planned.problems,
+            samples=candidate.samples,
+            eps=candidate.early_stop,
         )
         return Budget(terms, clock)
 

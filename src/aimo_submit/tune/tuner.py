@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aimo_submit.budget import reserve
 from aimo_submit.errors import UserError
 from aimo_submit.evaluate.bootstrap import LEVEL, Z, interval, population
 from aimo_submit.pool.arrays import Pool
@@ -30,7 +29,14 @@ from aimo_submit.tune.choosing import (
     usable,
     within_time,
 )
-from aimo_submit.tune.forecast import QUANTILE, Candidate, Forecast, Forecaster, StopRule
+from aimo_submit.tune.forecast import (
+    QUANTILE,
+    Candidate,
+    Forecast,
+    Forecaster,
+    PlannedRun,
+    StopRule,
+)
 from aimo_submit.tune.profile import Profile
 from aimo_submit.tune.vote_rules import SIGNALS
 
@@ -39,19 +45,6 @@ EPS = 0.003  # of an early stop without a limit of time: docs/LOG.md
 UNTIMED = Profile("", "", "", "", "", True, ((1, 1.0),), 0.0, 0.0, 1 << 60)
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """The run that is planned."""
-
-    limit_s: float
-    problems: int = 50
-
-    @property
-    def plan_s(self) -> float:
-        """The limit without the reserve (`budget.py`)."""
-        return self.limit_s - reserve(self.limit_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +85,7 @@ class Choice:
 class Tuning:
     """What a pool says about a run; without recorded lengths or a profile, of accuracy alone."""
 
-    terms: Terms
+    planned: PlannedRun
     profile: Profile | None
     problems: int  # in the pool, without those of too few samples
     left_out: int
@@ -114,14 +107,14 @@ class Tuner:
         self,
         pool: Pool,
         profile: Profile | None,
-        terms: Terms,
+        planned: PlannedRun,
         progress: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self._kept, self._terms, self._progress = usable(pool), terms, progress
+        self._kept, self._planned, self._progress = usable(pool), planned, progress
         self._left_out = len(pool.problems) - len(self._kept.problems)
         self.timed = profile is not None and bool(pool.tokens.any())
         self._profile = profile if self.timed else None
-        self.forecaster = Forecaster(self._kept, profile or UNTIMED, terms.limit_s, terms.problems)
+        self.forecaster = Forecaster(self._kept, profile or UNTIMED, planned)
         self.recorded = int(self._kept.present.sum(axis=1).min())
 
     def tuning(self) -> Tuning:
@@ -131,7 +124,7 @@ class Tuner:
         scores = self.forecaster.exact[:, [n - 1 for n in samples]]
         every, stopped = self._grids(samples, scores)
         made = Tuning(
-            terms=self._terms,
+            planned=self._planned,
             profile=self._profile,
             problems=len(self._kept.problems),
             left_out=self._left_out,
@@ -152,7 +145,7 @@ class Tuner:
     def _grids(self, samples: Sequence[int], scores: Floats) -> tuple[Grid, Grid]:
         """Every N and M, with every sample and with an early stop."""
         if self._profile is None:
-            unknown = np.full((self.forecaster.problems, *scores.shape[1:]), np.nan)
+            unknown = np.full((self._planned.problems, *scores.shape[1:]), np.nan)
             return (_grid(scores, unknown),) * 2
         rounds = range(1, scores.shape[2] + 1)
         return self._simulated(samples, rounds, None), self._simulated(samples, rounds, EPS)
@@ -170,19 +163,19 @@ class Tuner:
 
     def _choice(self, points: Sequence[Forecast], pareto: Sequence[Forecast]) -> Choice:
         """What the exact figures recommend, unless another N and M do better under the budget."""
-        base = choose(points, self._terms.plan_s)
+        base = choose(points, self._planned.plan_s)
         budgets = []
         for n, m in shortlist(pareto, base):
             self._progress(f"the budget with N={n} M={m}")
             budgets.append(self.forecaster.forecast(Candidate(n, m, StopRule.BUDGET)))
         self._progress("rules to stop, vote rules")
         if base and not clearly_better(budgets[0], most_accurate(budgets)):
-            best = most_accurate(within_time(points, self._terms.plan_s))
+            best = most_accurate(within_time(points, self._planned.plan_s))
             return self._weighed(budgets, budgets[0], (base, best))
-        chosen = choose(budgets, self._terms.plan_s)
+        chosen = choose(budgets, self._planned.plan_s)
         if chosen is None:
-            raise UserError(_nothing_fits(budgets, self._terms))
-        best = most_accurate(within_time(budgets, self._terms.plan_s))
+            raise UserError(_nothing_fits(budgets, self._planned))
+        best = most_accurate(within_time(budgets, self._planned.plan_s))
         return self._weighed(budgets, chosen, (chosen, best))
 
     def _weighed(
@@ -199,7 +192,7 @@ class Tuner:
         )
         forecasts = [self.forecaster.forecast(other) for other in others]
         for later in within_time(
-            forecasts[-2:], self._terms.plan_s
+            forecasts[-2:], self._planned.plan_s
         ):  # stopping later, where that is sure
             chosen = later if clearly_better(chosen, later) else chosen
         gains = self._rule_gains(base)
@@ -227,10 +220,10 @@ class Tuner:
         return made
 
 
-def _nothing_fits(forecasts: Sequence[Forecast], terms: Terms) -> str:
+def _nothing_fits(forecasts: Sequence[Forecast], planned: PlannedRun) -> str:
     needed_s = min(o.time_q95_s for o in forecasts)
     return (
-        f"nothing fits: {needed_s:.0f} s are needed and {terms.plan_s:.0f} s can be planned with; "
+        f"nothing fits: {needed_s:.0f} s are needed, {planned.plan_s:.0f} s can be planned with; "
         "raise --limit, lower --problems or take a smaller model"
     )
 
