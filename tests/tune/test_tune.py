@@ -19,7 +19,7 @@ from aimo_submit.pool.arrays import Pool
 from aimo_submit.records import Completion, Finish, Problem, Round, Solution, Status, Trace
 from aimo_submit.toml import read_toml
 from aimo_submit.tune import advice
-from aimo_submit.tune.choosing import choose, lengths, pareto_front, shortlist, usable
+from aimo_submit.tune.choosing import choose, length_ratio, pareto_front, shortlist, usable
 from aimo_submit.tune.forecast import Candidate, Forecast, Forecaster, PlannedRun, StopRule, paired
 from aimo_submit.tune.tuner import Tuner, Tuning
 from aimo_submit.tune.what_if import compare, parsed
@@ -154,7 +154,7 @@ def test_longer_wrong_samples_are_told_from_shorter_ones() -> None:
     pool = a_pool()
     for factor, above in ((3, True), (1, False)):
         changed = pool.tokens * np.where(pool.answer > 0, factor, 2)[:, :, None]
-        found = lengths(dataclasses.replace(pool, tokens=changed))
+        found = length_ratio(dataclasses.replace(pool, tokens=changed))
         assert found is not None
         assert (found.interval[0] > 1, found.interval[1] < 1) == (above, not above)
 

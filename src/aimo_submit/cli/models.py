@@ -25,7 +25,7 @@ from aimo_submit.toml import parse_value
 from aimo_submit.tune.profile import Profile, load_profile
 
 WIDEST = 96
-UNREST = 0.25  # between repeats, beyond which something else took the machine's time
+SPREAD = 0.25  # between repeats, beyond which something else took the machine's time
 
 
 def add_models_command(commands: Commands) -> None:
@@ -209,13 +209,13 @@ def _measured(args: argparse.Namespace) -> Profile:
 
 async def _run(config: Config, card: Card, here: str, args: argparse.Namespace) -> Profile:
     from aimo_submit.start import start_engine
-    from aimo_submit.tune.measure import lengths_for, measure
+    from aimo_submit.tune.measure import lane_lengths, measure
 
     begun = time.monotonic()
     engine = await start_engine(config, card)
     try:
         load_s = time.monotonic() - begun
-        lengths = lengths_for(engine.context, card.sample_tokens)
+        lengths = lane_lengths(engine.context, card.sample_tokens)
         # Where an engine does not tell, as much as is about to be tried.
         kv_tokens = getattr(engine, "kv_tokens", 0) or args.widest * lengths.most
         widest = max(1, min(args.widest, kv_tokens // lengths.most))
@@ -249,6 +249,6 @@ def _check(profile: Profile, found: Measured, prompt: int) -> None:
         f"took {found.batch_s:.2f} s, foretold {foretold_s:.2f} s"
     )
     _say(notes, [line])
-    if found.unrest > UNREST:
-        line = f"repeats differ by up to {found.unrest:.0%}: measure again when nothing else runs"
+    if found.spread > SPREAD:
+        line = f"repeats differ by up to {found.spread:.0%}: measure again when nothing else runs"
         _say(notes, [line])

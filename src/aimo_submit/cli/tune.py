@@ -139,8 +139,8 @@ def _print(tuning: Tuning) -> None:
         name = f"{tuning.profile.name}{', estimated' if tuning.profile.estimated else ''}"
         _say(f"[bold]95 of 100 runs[/] of {tuning.planned.problems} problems on {name} end within")
         out.print(grid_table(tuning, within))
-    if tuning.lengths:
-        ratio, (low, high) = tuning.lengths.ratio, tuning.lengths.interval
+    if tuning.length_ratio:
+        ratio, (low, high) = tuning.length_ratio.ratio, tuning.length_ratio.interval
         _say(
             f"wrong samples are {ratio:.2f} times as long as right ones of the same problem "
             f"({low:.2f} to {high:.2f}): early stopping "

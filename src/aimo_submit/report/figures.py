@@ -91,8 +91,8 @@ class Planned:
         return Panel(
             "pareto",
             f"{tuning.planned.problems} problems, every N and M, with all samples and with an "
-            "early stop. The line joins what nothing quicker equals; the ring is recommended, as played "
-            "under the budget.",
+            "early stop. The line joins what nothing quicker equals; the ring is recommended, as "
+            "simulated under the budget.",
             partial(plots.pareto, points, limit_s / 3600, tuning.planned.plan_s / 3600),
         )
 

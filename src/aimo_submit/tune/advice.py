@@ -49,9 +49,9 @@ def _of_pool(tuning: Tuning) -> Iterator[str]:
             "no time can be foreseen, so nothing is recommended: the pool holds no lengths, or "
             "no --profile was given"
         )
-    if tuning.lengths and tuning.lengths.interval[1] < 1:
+    if tuning.length_ratio and tuning.length_ratio.interval[1] < 1:
         yield (
-            f"wrong samples are {tuning.lengths.ratio:.2f} times as long as right ones: they "
+            f"wrong samples are {tuning.length_ratio.ratio:.2f} times as long as right ones: they "
             "finish first, which early stopping favours; compare the ways to stop below"
         )
 

@@ -19,7 +19,7 @@ SHORTLIST = 4  # settings played under the budget, besides the one that the grid
 
 
 @dataclass(frozen=True, slots=True)
-class Lengths:
+class LengthRatio:
     """How many times as long wrong samples are as right ones of the same problem; 90%."""
 
     ratio: float
@@ -83,7 +83,7 @@ def clearly_better(first: Forecast, second: Forecast) -> bool:
     return paired(first, second)[1] > 0
 
 
-def lengths(pool: Pool) -> Lengths | None:
+def length_ratio(pool: Pool) -> LengthRatio | None:
     """How long wrong samples are; None where no problem has both, or nothing has a length."""
     tokens = pool.tokens.sum(axis=2)
     log = np.log(np.maximum(tokens, 1))
@@ -95,4 +95,4 @@ def lengths(pool: Pool) -> Lengths | None:
     means = [(log * part).sum(axis=1)[both] / part.sum(axis=1)[both] for part in (right, wrong)]
     off = means[1] - means[0]
     low, high = map(math.exp, interval(off))
-    return Lengths(math.exp(off.mean()), (low, high))
+    return LengthRatio(math.exp(off.mean()), (low, high))

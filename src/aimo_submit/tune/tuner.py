@@ -19,10 +19,10 @@ from aimo_submit.evaluate.bootstrap import LEVEL, Z, interval, population
 from aimo_submit.pool.arrays import Pool
 from aimo_submit.tune.accuracy import counts, jackknife, pass_at
 from aimo_submit.tune.choosing import (
-    Lengths,
+    LengthRatio,
     choose,
     clearly_better,
-    lengths,
+    length_ratio,
     most_accurate,
     pareto_front,
     shortlist,
@@ -95,7 +95,7 @@ class Tuning:
     every: Grid
     stopped: Grid  # with an early stop at EPS
     pass_at: Floats  # N x M
-    lengths: Lengths | None
+    length_ratio: LengthRatio | None
     pareto: tuple[Forecast, ...] = ()  # of both grids, by time
     choice: Choice | None = None
 
@@ -134,7 +134,7 @@ class Tuner:
             every=every,
             stopped=stopped,
             pass_at=_passes(self._kept, samples, scores.shape[2]),
-            lengths=lengths(self._kept),
+            length_ratio=length_ratio(self._kept),
         )
         if self._profile is None:
             return made
