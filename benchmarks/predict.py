@@ -33,11 +33,10 @@ from aimo_submit.journal import read_journal
 from aimo_submit.pool.arrays import Pool, load_pool
 from aimo_submit.pool.reading import journals_of
 from aimo_submit.tune.accuracy import jackknife
-from aimo_submit.tune.advice import RECORDED
+from aimo_submit.tune.advice import RECORDED, parsed
 from aimo_submit.tune.choosing import usable
 from aimo_submit.tune.forecast import Candidate, Forecaster, PlannedRun, StopRule
 from aimo_submit.tune.profile import load_profile
-from aimo_submit.tune.what_if import parsed
 
 SETTINGS = ("samples=4,rounds=2", "samples=16,rounds=4", "samples=32,rounds=3")
 WITHIN = 0.15

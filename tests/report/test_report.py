@@ -32,9 +32,10 @@ from aimo_submit.records import (
     Trace,
     to_json,
 )
-from aimo_submit.report import panels, time_panels
-from aimo_submit.report.panels import TITLES, Panel
-from aimo_submit.report.rows import Row
+from aimo_submit.report import panels
+from aimo_submit.report.figures import TITLES
+from aimo_submit.report.panels import Panel
+from aimo_submit.report.rows import ProblemRow
 from aimo_submit.tune.forecast import Forecaster, PlannedRun
 from aimo_submit.tune.profile import Profile
 from aimo_submit.vote import majority
@@ -267,16 +268,16 @@ def test_a_stop_that_takes_no_chance_changes_no_answer(tmp_path: Path) -> None:
     ]
     pool = load_pool(journal(tmp_path / "pool.jsonl", *mixed))
     names, lost, won, _ = drawn(
-        time_panels.of_flips(Forecaster(pool, MACHINE, PlannedRun(600.0, 5)), 10, 3)
+        panels.of_flips(Forecaster(pool, MACHINE, PlannedRun(600.0, 5)), 10, 3)
     )
     assert (names[0], lost[0], won[0]) == ("none", 0, 0)
     assert lost[-1] + won[-1] > 0
 
 
 def test_the_margin_of_a_row_is_its_lead_over_all_votes() -> None:
-    row = Row("p", "", 42, votes=Counter({42: 5, 7: 2, 8: 1}), samples=10, answers=[42])
+    row = ProblemRow("p", "", 42, votes=Counter({42: 5, 7: 2, 8: 1}), samples=10, answers=[42])
     assert (row.margin, row.pass_1, row.right) == (3 / 8, 0.5, True)
-    assert Row("p", "", None, answers=[0]).margin == 0
+    assert ProblemRow("p", "", None, answers=[0]).margin == 0
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from aimo_submit.solve import solve
 from aimo_submit.tune import vote_rules
 from aimo_submit.tune.forecast import Forecaster, PlannedRun
 from aimo_submit.tune.profile import Profile
-from aimo_submit.tune.simulation import Samples, play
+from aimo_submit.tune.simulation import Samples, simulate_problem
 from aimo_submit.tune.vote_rules import draw
 from aimo_submit.vote import RULES
 from benchmarks.tune import MACHINE, chances, simulated
@@ -47,8 +47,8 @@ def of_lengths(*lengths: int) -> Pool:
 
 def seconds_of(pool: Pool, profile: Profile = ROOMY) -> float:
     """What all samples of the pool's first problem take at full depth."""
-    first, *_ = Forecaster(pool, profile, PlannedRun(1.0, 1)).played(*pool.tokens.shape[1:])
-    return first.effort.seconds
+    forecaster = Forecaster(pool, profile, PlannedRun(1.0, 1))
+    return float(forecaster.simulate_draws(*pool.tokens.shape[1:])[0][0])
 
 
 def test_the_batch_grows_quicker_as_samples_end() -> None:
@@ -96,8 +96,7 @@ def test_the_prompt_is_read_first() -> None:
 def test_fewer_rounds_and_fewer_samples_take_less_time() -> None:
     forecaster = Forecaster(a_pool(), ROOMY, PlannedRun(1.0, 1))
     few, many = (
-        np.array([[p.effort.seconds for p in forecaster.played(n, m)] for m in range(1, 5)])
-        for n in (4, 16)
+        np.array([forecaster.simulate_draws(n, m)[0] for m in range(1, 5)]) for n in (4, 16)
     )
     assert (np.diff(many, axis=0) >= -1e-9).all()
     assert (few.mean(axis=1) < many.mean(axis=1)).all()
@@ -114,15 +113,15 @@ def test_draws_hold_every_sample_once_and_absent_ones_last() -> None:
 
 def test_every_sample_scores_as_the_plain_vote() -> None:
     forecaster = Forecaster(a_pool(), HELD_UP, PlannedRun(1.0, 1))
-    scores = [p.score for p in forecaster.played(9, 3)]
+    _, scores = forecaster.simulate_draws(9, 3)
     assert scores == pytest.approx(vote_rules.scores(forecaster.pool, forecaster.draws, 9, 3))
 
 
 def test_a_tie_counts_in_part_and_the_earliest_sample_decides_it() -> None:
     samples = Samples([3, 0, 0, 3, None], [(50,), (40,), (30,), (60,), (9,)], [()] * 5)
-    tied = play(samples, pooled(5, math.inf, None), PACE)
+    tied = simulate_problem(samples, pooled(5, math.inf, None), PACE)
     assert (tied.answer, tied.leaders, tied.score) == (3, [3, 0], 0.5)
-    silent = play(Samples([None], [(50,)], [()]), pooled(1, math.inf, None), PACE)
+    silent = simulate_problem(Samples([None], [(50,)], [()]), pooled(1, math.inf, None), PACE)
     assert (silent.answer, silent.score) == (None, 0.0)
 
 
@@ -141,7 +140,7 @@ lives = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(lives, st.sampled_from([None, 0.0, 0.15]), st.sampled_from([math.inf, 30.0]))
-def test_a_problem_is_played_as_the_real_loop_solves_it(
+def test_a_problem_is_simulated_as_the_real_loop_solves_it(
     samples: list[tuple[list[tuple[int, float]], int, int | None]],
     eps: float | None,
     deadline_s: float,
@@ -153,14 +152,14 @@ def test_a_problem_is_played_as_the_real_loop_solves_it(
         tokens=[[n + 1 for n, _ in rounds] + [last + 1] for rounds, last, _ in samples],
         code_s=[[s for _, s in rounds] for rounds, _, _ in samples],
     )
-    played = play(recorded, allotment, PACE)
+    found = simulate_problem(recorded, allotment, PACE)
     solution, traces = really(samples, allotment)
-    assert played.effort.seconds == pytest.approx(solution.seconds, abs=1e-3)
-    assert played.answer == (solution.answer if solution.votes else None)
+    assert found.effort.seconds == pytest.approx(solution.seconds, abs=1e-3)
+    assert found.answer == (solution.answer if solution.votes else None)
     real = effort_of(traces, solution.seconds, allotment.width)
-    assert len(played.effort.ended) == len(real.ended)
-    assert played.effort.lead == real.lead
-    assert sum(s for _, s in played.effort.ended) == pytest.approx(
+    assert len(found.effort.ended) == len(real.ended)
+    assert found.effort.lead == real.lead
+    assert sum(s for _, s in found.effort.ended) == pytest.approx(
         sum(s for _, s in real.ended), abs=1e-2
     )
 

@@ -19,10 +19,10 @@ from aimo_submit.pool.arrays import Pool
 from aimo_submit.records import Completion, Finish, Problem, Round, Solution, Status, Trace
 from aimo_submit.toml import read_toml
 from aimo_submit.tune import advice
+from aimo_submit.tune.advice import compare_candidates, parsed
 from aimo_submit.tune.choosing import choose, length_ratio, pareto_front, shortlist, usable
 from aimo_submit.tune.forecast import Candidate, Forecast, Forecaster, PlannedRun, StopRule, paired
 from aimo_submit.tune.tuner import Tuner, Tuning
-from aimo_submit.tune.what_if import compare, parsed
 from benchmarks.tune import MACHINE, chances, simulated
 
 PROFILE = dataclasses.replace(MACHINE, model="tiny-tir", engine="vllm", estimated=False)
@@ -239,7 +239,7 @@ def test_an_estimated_profile_and_another_model_are_named() -> None:
 
 def test_what_if_compares_on_the_same_problems() -> None:
     tuner = Tuner(a_pool(), PROFILE, PlannedRun(9 * 3600))
-    every, budget = compare(tuner, {"samples": 2, "rounds": 1}, {"samples": 12})
+    every, budget = compare_candidates(tuner, {"samples": 2, "rounds": 1}, {"samples": 12})
     gain, low, _ = every.gain
     assert gain == pytest.approx(every.second.accuracy - every.first.accuracy)
     assert low > 0
@@ -258,7 +258,7 @@ def test_what_if_compares_on_the_same_problems() -> None:
 def test_what_was_not_recorded_cannot_be_asked(asked: str, message: str) -> None:
     tuner = Tuner(a_pool(), PROFILE, PlannedRun(9 * 3600))
     with pytest.raises(UserError, match=message):
-        compare(tuner, parsed(asked), {})
+        compare_candidates(tuner, parsed(asked), {})
 
 
 @pytest.mark.parametrize(

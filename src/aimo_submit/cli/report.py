@@ -12,13 +12,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from aimo_submit.cli.options import Commands, at_least, notes, out
 from aimo_submit.cli.tune import seconds_of
-from aimo_submit.errors import UserError, install
+from aimo_submit.errors import UserError, need
 
 if TYPE_CHECKING:
-    from aimo_submit.report.figures import Planned
-    from aimo_submit.report.page import Advice
     from aimo_submit.report.panels import Panel
-    from aimo_submit.report.rows import Row
+    from aimo_submit.report.rows import ProblemRow
+    from aimo_submit.tune.advice import Advice
 
 
 def add_report_command(commands: Commands) -> None:
@@ -49,7 +48,8 @@ def add_report_command(commands: Commands) -> None:
 
 
 def _report(args: argparse.Namespace) -> int:
-    _needs_matplotlib()
+    need("matplotlib", "report")
+    need("jinja2", "report")
     at_least(1, args, "problems")
     seconds_of(args.limit)  # before all samples are read
     from aimo_submit.report.page import Page, write_report
@@ -65,19 +65,14 @@ def _report(args: argparse.Namespace) -> int:
     return 0
 
 
-def _needs_matplotlib() -> None:
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise UserError(f"plots need matplotlib: {install('report')}") from error
-
-
 def _bar() -> Progress:
     columns = TextColumn("{task.description}"), BarColumn(30), TimeElapsedColumn()
     return Progress(*columns, console=notes, disable=not notes.is_terminal)
 
 
-def _rows(path: Path, blocks: BinaryIO, bar: Progress) -> tuple[Mapping[str, Any], Sequence[Row]]:
+def _rows(
+    path: Path, blocks: BinaryIO, bar: Progress
+) -> tuple[Mapping[str, Any], Sequence[ProblemRow]]:
     """The settings of the recording and a row a problem; samples go to `blocks`."""
     from aimo_submit.journal import settings_in
     from aimo_submit.pool.arrays import load_pool
@@ -97,13 +92,14 @@ def _rows(path: Path, blocks: BinaryIO, bar: Progress) -> tuple[Mapping[str, Any
 
 
 def _panels(
-    args: argparse.Namespace, rows: Sequence[Row], bar: Progress
+    args: argparse.Namespace, rows: Sequence[ProblemRow], bar: Progress
 ) -> tuple[Sequence[Panel], Advice | None]:
     """The plots, and what is recommended; without a profile that is nothing."""
     from aimo_submit.pool.arrays import load_pool
     from aimo_submit.report import figures
     from aimo_submit.tune.forecast import PlannedRun
     from aimo_submit.tune.profile import MODEL, load_profile
+    from aimo_submit.tune.tuner import Tuner
 
     try:
         pool = load_pool(args.pool)
@@ -113,29 +109,9 @@ def _panels(
         return figures.without_profile(pool, rows, args.problems), None
     timed = bool(pool.tokens.any())  # a table of votes names no model
     profile = load_profile(args.profile, pool.settings.get("model", MODEL) if timed else MODEL)
+    planned = PlannedRun(seconds_of(args.limit), args.problems)
     task = bar.add_task("tuning", total=None)
-    planned = figures.Planned(
-        pool,
-        profile,
-        PlannedRun(seconds_of(args.limit), args.problems),
-        lambda line: bar.update(task, description=line),
-    )
-    panels = planned.panels(rows)
+    tuner = Tuner(pool, profile, planned, lambda line: bar.update(task, description=line))
+    found = figures.of_planned_run(tuner, rows)
     bar.update(task, total=1, completed=1, description="tuning")
-    return panels, _advice(planned, pool.settings)
-
-
-def _advice(planned: Planned, settings: Mapping[str, Any]) -> Advice | None:
-    from aimo_submit.report.page import Advice
-    from aimo_submit.tune.advice import config_of, reason, warnings
-
-    tuning = planned.tuning
-    if tuning is None:
-        return Advice(f"Nothing is recommended: {planned.why}.")
-    if tuning.choice is None:
-        return None
-    return Advice(
-        f"Recommended: {reason(tuning, tuning.choice)}",
-        warnings(tuning, settings),
-        config_of(tuning, tuning.choice.recommended, settings).to_toml(),
-    )
+    return found

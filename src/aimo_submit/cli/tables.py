@@ -12,10 +12,9 @@ from rich.table import Table
 
 from aimo_submit.evaluate.summary import Accuracy, Submission, Summary, share_right, submission
 from aimo_submit.records import Solution
-from aimo_submit.tune.advice import clock, points, reason, warnings
+from aimo_submit.tune.advice import Comparison, clock, points, reason, warnings
 from aimo_submit.tune.forecast import Forecast
 from aimo_submit.tune.tuner import Grid, RuleGain, Tuning
-from aimo_submit.tune.what_if import Comparison
 
 STEP = 0.005  # of accuracy: what lies closer on the front is not printed
 

@@ -70,9 +70,9 @@ def seconds_of(limit: str) -> float:
 
 def _tune(args: argparse.Namespace) -> int:
     from aimo_submit.pool.arrays import load_pool
+    from aimo_submit.tune.advice import parsed
     from aimo_submit.tune.forecast import PlannedRun
     from aimo_submit.tune.tuner import Tuner
-    from aimo_submit.tune.what_if import parsed
 
     planned = PlannedRun(seconds_of(args.limit), args.problems)
     at_least(1, args, "problems")
@@ -169,7 +169,7 @@ def _print_choice(tuning: Tuning, choice: Choice) -> None:
 def _what_if(tuner: Tuner, asked: Sequence[Mapping[str, Any]], args: argparse.Namespace) -> int:
     """Two settings on the same problems; one alone is compared with what is recommended."""
     from aimo_submit.cli.tables import comparison_json, comparison_table
-    from aimo_submit.tune.what_if import asked_of, compare
+    from aimo_submit.tune.advice import asked_of, compare_candidates
 
     if len(asked) == 1:
         choice = tuner.tuning().choice
@@ -178,7 +178,7 @@ def _what_if(tuner: Tuner, asked: Sequence[Mapping[str, Any]], args: argparse.Na
                 "--what-if: without --profile nothing is recommended; add it, or a second --what-if"
             )
         asked = [asked_of(choice.recommended.candidate), *asked]
-    found = compare(tuner, *asked)
+    found = compare_candidates(tuner, *asked)
     if args.json:
         print(json.dumps([comparison_json(c) for c in found]))
     else:

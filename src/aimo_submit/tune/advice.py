@@ -1,20 +1,44 @@
-"""A tuning in words and as settings: the reason, what is still unsure, the TOML to run."""
+"""A tuning in words and as settings: the reason, the doubts, the TOML to run; and what if.
+
+What if compares two candidates of one's own on the same recorded problems.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from aimo_submit.config import ENGINES, Config
+from aimo_submit.errors import UserError
+from aimo_submit.toml import parse_value
 from aimo_submit.tune.choosing import ENOUGH
-from aimo_submit.tune.forecast import Forecast, StopRule, paired
-from aimo_submit.tune.tuner import Choice, Tuning
+from aimo_submit.tune.forecast import Candidate, Forecast, StopRule, paired
+from aimo_submit.tune.tuner import Choice, Tuner, Tuning
+from aimo_submit.tune.vote_rules import known
 
 SPARE = (1.5, 2.0)  # samples to record for each that votes
 KNOWN = 0.05  # half an interval of accuracy that calls for no more problems
 RECORDED = ("model", "edition", "temperature", "top_p", "max_new_tokens", "code_timeout_s",
             "on_failure", "engine")  # settings of a pool that its samples depend on  # fmt: skip
+ASKED = ("samples", "rounds", "early_stop", "vote")  # in a what-if
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What is recommended and why, what is still unsure, and the configuration to run."""
+
+    reason: str
+    warnings: Sequence[str] = ()
+    toml: str = ""
+
+
+def advise(tuning: Tuning, choice: Choice, settings: Mapping[str, Any]) -> Advice:
+    """The advice that a report gives."""
+    config = config_of(tuning, choice.recommended, settings)
+    told = f"Recommended: {reason(tuning, choice)}"
+    return Advice(told, warnings(tuning, settings), config.to_toml())
 
 
 def reason(tuning: Tuning, choice: Choice) -> str:
@@ -146,3 +170,66 @@ def toml(tuning: Tuning, choice: Choice, settings: Mapping[str, Any]) -> str:
     notes = [reason(tuning, choice), *(f"Warning: {line}." for line in warnings(tuning, settings))]
     above = "".join(f"# {line}\n" for line in notes)
     return above + config_of(tuning, choice.recommended, settings).to_toml()
+
+
+# --- what if
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two candidates' forecasts, and by how much the second is more accurate; 90%, paired."""
+
+    first: Forecast
+    second: Forecast
+
+    @property
+    def gain(self) -> tuple[float, float, float]:
+        """The difference and its interval."""
+        return paired(self.first, self.second)
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """Names and values of `samples=16,rounds=2`."""
+    given = dict(parse_value(part) for part in text.split(","))
+    for name in given:
+        if name not in ASKED:
+            can = f"{', '.join(ASKED[:-1])} and {ASKED[-1]} can"
+            raise UserError(f"--what-if {text}: {name!r} cannot be told from a pool; {can}")
+    Config.of(given)
+    known(given.get("vote", "majority"))
+    return given
+
+
+def compare_candidates(
+    tuner: Tuner, a: Mapping[str, Any], b: Mapping[str, Any]
+) -> list[Comparison]:
+    """The two with the samples as they were recorded and, on a known machine, under the budget."""
+    stops = (StopRule.EVERY, StopRule.BUDGET) if tuner.timed else (StopRule.EVERY,)
+    made = []
+    for stop in stops:
+        first, second = (
+            tuner.forecaster.forecast(_candidate(tuner, given, stop)) for given in (a, b)
+        )
+        made.append(Comparison(first, second))
+    return made
+
+
+def asked_of(candidate: Candidate) -> dict[str, Any]:
+    """The candidate as it would be asked for."""
+    return {name: getattr(candidate, name) for name in ASKED}
+
+
+def _candidate(tuner: Tuner, given: Mapping[str, Any], stop: StopRule) -> Candidate:
+    """The candidate asked for; what it does not name is as it was recorded."""
+    depth = tuner.forecaster.pool.tokens.shape[2]
+    samples, rounds = given.get("samples", tuner.recorded), given.get("rounds", depth)
+    for name, value, most in (("samples", samples, tuner.recorded), ("rounds", rounds, depth)):
+        if value > most:
+            raise UserError(
+                f"--what-if {name}={value}: the pool holds {most} {name}; ask for at most {most}, "
+                "or record more with eval"
+            )
+    eps = given.get("early_stop")
+    if stop is StopRule.EVERY and eps is not None:
+        stop = StopRule.STOPPED
+    return Candidate(samples, rounds, stop, eps, given.get("vote", "majority"))

@@ -15,7 +15,7 @@ from aimo_submit.pool.arrays import Pool
 from aimo_submit.tune.forecast import Forecast, paired
 
 ENOUGH = 0.02  # 1 problem of 50: surely no further behind the best is as good as it
-SHORTLIST = 4  # settings played under the budget, besides the one that the grids recommend
+SHORTLIST = 4  # candidates simulated under the budget, besides the one that the grids recommend
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def pareto_front(points: Sequence[Forecast]) -> tuple[Forecast, ...]:
 
 
 def shortlist(pareto: Sequence[Forecast], base: Forecast | None) -> list[tuple[int, int]]:
-    """N and M of what is played under the budget: the base, and what on the front takes longer."""
+    """N and M to simulate under the budget: the base, and what on the front takes longer."""
     start = [] if base is None else [(base.candidate.samples, base.candidate.rounds)]
     least_s = 0.0 if base is None else base.time_q95_s
     longer = [(o.candidate.samples, o.candidate.rounds) for o in pareto if o.time_q95_s > least_s]

@@ -22,13 +22,13 @@ from aimo_submit.evaluate.bootstrap import interval
 from aimo_submit.pool.arrays import Pool
 from aimo_submit.tune.accuracy import accuracies
 from aimo_submit.tune.profile import Profile
-from aimo_submit.tune.simulation import Played, Policy, Samples, play
+from aimo_submit.tune.simulation import Policy, Samples, Simulated, simulate_problem
 from aimo_submit.tune.vote_rules import Draws, draw
 from aimo_submit.tune.vote_rules import scores as rule_scores
 
-DRAWS = 500  # played for each candidate, at least
+DRAWS = 500  # simulated for each candidate, at least
 RULE_DRAWS = 20  # of each problem, where rules are compared
-RUNS = 40  # played under a policy, at least
+RUNS = 40  # simulated under a policy, at least
 TOTALS = 2000  # sets of problems whose time is summed
 QUANTILE = 0.95
 GAP_S = 1.0  # the gateway's, between two problems
@@ -145,27 +145,30 @@ class Forecaster:
     def pooled(self, candidate: Candidate) -> tuple[Floats, Floats]:
         """R seconds and P scores of a candidate without a limit of time."""
         n, m = candidate.samples, candidate.rounds
-        played = self.played(n, m, candidate.early_stop)
+        seconds, stopped = self.simulate_draws(n, m, candidate.early_stop)
         scores = self.exact[:, n - 1, m - 1]
         if candidate.stop is StopRule.STOPPED:
             plain = rule_scores(self.pool, self.draws, n, m)
-            stopped = np.array([p.score for p in played])
             scores = scores + self._by_problem(self.draws.problem, stopped - plain)
-        return np.array([p.effort.seconds for p in played]), scores
+        return seconds, scores
 
-    def played(self, samples: int, rounds: int, early_stop: float | None = None) -> list[Played]:
-        """R: every draw's first samples, to their end or until their vote is decided."""
+    def simulate_draws(
+        self, samples: int, rounds: int, early_stop: float | None = None
+    ) -> tuple[Floats, Floats]:
+        """R seconds and R scores of the draws' first samples, to their end or until decided."""
         allotment = pooled(samples, math.inf, early_stop)
-        return [self._play(row, samples, rounds, allotment) for row in range(len(self.recorded))]
+        found = (self._simulate(r, samples, rounds, allotment) for r in range(len(self.recorded)))
+        seconds, scores = np.array([(each.effort.seconds, each.score) for each in found]).T
+        return seconds, scores
 
-    def run(self, rows: Sequence[int], candidate: Candidate) -> list[Played]:
+    def simulate_run(self, rows: Sequence[int], candidate: Candidate) -> list[Simulated]:
         """A whole run of these draws under the candidate's policy, made before the model loads."""
-        clock, found = Clock(), list[Played]()
+        clock, found = Clock(), list[Simulated]()
         policy = self._policy(candidate, clock)
         clock.now_s = self.profile.load_s
         for row in rows:
             most = REFILL * candidate.samples
-            found.append(self._play(row, most, candidate.rounds, policy.begin()))
+            found.append(self._simulate(row, most, candidate.rounds, policy.begin()))
             clock.now_s += found[-1].effort.seconds
             policy.end(found[-1].effort)
             clock.now_s += GAP_S
@@ -191,10 +194,10 @@ class Forecaster:
         rows, gains, totals = [], [], []
         gaps_s = GAP_S * (self.planned.problems - 1)
         for chosen in self._runs():
-            played = self.run(chosen, candidate)
+            found = self.simulate_run(chosen, candidate)
             rows += chosen
-            gains += [p.score - plain[row] for p, row in zip(played, chosen, strict=True)]
-            totals.append(self.profile.load_s + gaps_s + sum(p.effort.seconds for p in played))
+            gains += [p.score - plain[row] for p, row in zip(found, chosen, strict=True)]
+            totals.append(self.profile.load_s + gaps_s + sum(p.effort.seconds for p in found))
         gain = self._by_problem(self.draws.problem[rows], np.array(gains))
         return self.exact[:, candidate.samples - 1, candidate.rounds - 1] + gain, np.array(totals)
 
@@ -208,7 +211,7 @@ class Forecaster:
         for k in range(runs):
             yield stream[k * self.planned.problems : (k + 1) * self.planned.problems].tolist()
 
-    def _play(self, row: int, samples: int, rounds: int, allotment: Allotment) -> Played:
+    def _simulate(self, row: int, samples: int, rounds: int, allotment: Allotment) -> Simulated:
         """The draw's first samples under the allotment, no wider than the KV cache allows."""
         cut = self.recorded[row].cut(samples, rounds)
         prompt = int(self.pool.prompt_tokens[self.draws.problem[row]])
@@ -217,7 +220,7 @@ class Forecaster:
         if held < allotment.width:
             allotment = dataclasses.replace(allotment, width=held)
         begin_s, turn_s = self.profile.prefill_s * prompt, self.profile.turn_s
-        return play(cut, allotment, self._pace.__getitem__, begin_s, turn_s)
+        return simulate_problem(cut, allotment, self._pace.__getitem__, begin_s, turn_s)
 
     def _policy(self, candidate: Candidate, clock: Clock) -> Policy:
         if candidate.stop is StopRule.SHARES:

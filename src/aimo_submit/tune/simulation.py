@@ -1,4 +1,4 @@
-"""One problem played from recorded samples, under any allotment.
+"""One problem simulated from recorded samples, under any allotment.
 
 What `solver.solve` does, without the tokens: from one event to the next - a round is written, a
 block of code has run - with every running sample a token further each s(b) seconds while b decode.
@@ -41,7 +41,7 @@ class Samples:
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
+class Simulated:
     """How a problem ended."""
 
     leaders: Sequence[int]  # the answers with the most votes, that of the earliest sample first
@@ -130,20 +130,20 @@ class _Batch:
         return ended
 
 
-def play(
+def simulate_problem(
     samples: Samples,
     allotment: Allotment,
     step_s: StepTime,
     begin_s: float = 0.0,
     turn_s: float = 0.0,
-) -> Played:
+) -> Simulated:
     """The problem under the allotment.
 
     `begin_s` passes before the first token, for the prompt, and `turn_s` whenever a sample joins
     the others again after its code.
     """
     if allotment.deadline_s <= 0:
-        return Played([], Effort(0.0, 0, [], []), 0.0)
+        return Simulated([], Effort(0.0, 0, [], []), 0.0)
     batch = _Batch(samples, step_s, turn_s, seconds=begin_s)
     tally, order = Tally(), list[int]()
     for _ in range(min(allotment.width, len(samples.answers))):
@@ -162,7 +162,7 @@ def play(
         while batch.may_start(allotment):
             batch.start()
     effort = _effort(batch, allotment, order, tally.lead - tally.rival)
-    return Played(_leaders(samples, tally, order), effort, batch.decoded)
+    return Simulated(_leaders(samples, tally, order), effort, batch.decoded)
 
 
 def _effort(batch: _Batch, allotment: Allotment, order: Sequence[int], lead: int) -> Effort:

@@ -2,7 +2,7 @@
 
 Every candidate is judged on the same problems, so what two of them differ by is known far better
 than either alone: settings are chosen by paired differences. What runs under a limit of time is
-the budget (`budget.py`), so what is recommended was played under it.
+the budget (`budget.py`), so what is recommended was simulated under it.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Tuner:
         planned: PlannedRun,
         progress: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self._kept, self._planned, self._progress = usable(pool), planned, progress
+        self._kept, self._planned, self.progress = usable(pool), planned, progress
         self._left_out = len(pool.problems) - len(self._kept.problems)
         self.timed = profile is not None and bool(pool.tokens.any())
         self._profile = profile if self.timed else None
@@ -119,7 +119,7 @@ class Tuner:
 
     def tuning(self) -> Tuning:
         """The tuning."""
-        self._progress("accuracy")
+        self.progress("accuracy")
         samples = tuple(n for n in sorted({*GRID, self.recorded}) if n <= self.recorded)
         scores = self.forecaster.exact[:, [n - 1 for n in samples]]
         every, stopped = self._grids(samples, scores)
@@ -154,7 +154,7 @@ class Tuner:
         stop = StopRule.EVERY if eps is None else StopRule.STOPPED
         seconds, scores = [], []
         for n in samples:
-            self._progress(f"time of N={n}" + ("" if eps is None else " with early stopping"))
+            self.progress(f"time of N={n}" + ("" if eps is None else " with early stopping"))
             cells = [self.forecaster.pooled(Candidate(n, m, stop, eps)) for m in rounds]
             seconds.append([taken for taken, _ in cells])
             scores.append([right for _, right in cells])
@@ -166,9 +166,9 @@ class Tuner:
         base = choose(points, self._planned.plan_s)
         budgets = []
         for n, m in shortlist(pareto, base):
-            self._progress(f"the budget with N={n} M={m}")
+            self.progress(f"the budget with N={n} M={m}")
             budgets.append(self.forecaster.forecast(Candidate(n, m, StopRule.BUDGET)))
-        self._progress("rules to stop, vote rules")
+        self.progress("rules to stop, vote rules")
         if base and not clearly_better(budgets[0], most_accurate(budgets)):
             best = most_accurate(within_time(points, self._planned.plan_s))
             return self._weighed(budgets, budgets[0], (base, best))
