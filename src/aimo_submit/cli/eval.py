@@ -223,12 +223,13 @@ def _print_comparison(ours: Sequence[Solution], theirs: Sequence[Solution]) -> N
 
 
 def _votes(args: argparse.Namespace) -> int:
+    from aimo_submit.cli.tables import rules_table
     from aimo_submit.pool.ballots import load_ballots
-    from aimo_submit.tune.vote_rules import compare, quality_lines, rules_table
+    from aimo_submit.tune.votes import quality_lines, score_rules, vote_counts
 
     ballots = [ballot for path in args.files for ballot in load_ballots(path)]
-    out.print(rules_table(compare(ballots), f"{len(ballots)} votes"))
-    for line in quality_lines(ballots):
+    out.print(rules_table(score_rules(ballots), f"{len(ballots)} votes"))
+    for line in quality_lines(vote_counts(ballots)):
         out.print(line)
     return 0
 

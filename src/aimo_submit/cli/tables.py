@@ -15,6 +15,7 @@ from aimo_submit.records import Solution
 from aimo_submit.tune.advice import Comparison, clock, points, reason, warnings
 from aimo_submit.tune.forecast import Forecast
 from aimo_submit.tune.tuner import Grid, RuleGain, Tuning
+from aimo_submit.tune.votes import Score
 
 STEP = 0.005  # of accuracy: what lies closer on the front is not printed
 
@@ -59,12 +60,27 @@ def forecasts_table(forecasts: Sequence[Forecast], tuning: Tuning) -> Table:
     return table
 
 
-def rules_table(gains: Sequence[RuleGain]) -> Table:
+def gains_table(gains: Sequence[RuleGain]) -> Table:
     """What each vote rule gains."""
     table = Table("vote", "points over the majority", "interval")
     for gain in gains:
         low, high = (100 * bound for bound in gain.interval)
         table.add_row(gain.rule, f"{100 * gain.gain:+.2f}", _range(low, high, "+.2f"))
+    return table
+
+
+def rules_table(scores: Sequence[Score], title: str = "") -> Table:
+    """The scores as a table, in per cent; gains are points over the majority."""
+    table = Table("rule", "accuracy", "95%", "gain", "95%", "won/lost", title=title)
+    for score in scores:
+        table.add_row(
+            score.rule,
+            f"{score.accuracy:.1%}",
+            _range(*score.interval, ".1%"),
+            f"{100 * score.gain:+.2f}",
+            _range(100 * score.gain_interval[0], 100 * score.gain_interval[1], "+.2f"),
+            f"{score.won}/{score.lost}",
+        )
     return table
 
 

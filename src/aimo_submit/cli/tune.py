@@ -151,7 +151,7 @@ def _print(tuning: Tuning) -> None:
 
 
 def _print_choice(tuning: Tuning, choice: Choice) -> None:
-    from aimo_submit.cli.tables import forecasts_table, rules_table, thinned
+    from aimo_submit.cli.tables import forecasts_table, gains_table, thinned
 
     candidate = choice.recommended.candidate
     name = f"N={candidate.samples} M={candidate.rounds}"
@@ -163,7 +163,7 @@ def _print_choice(tuning: Tuning, choice: Choice) -> None:
         _say(f"[bold]{title}[/]")
         out.print(forecasts_table(forecasts, tuning))
     _say(f"[bold]{name}, vote rules[/]")
-    out.print(rules_table(choice.rules))
+    out.print(gains_table(choice.rules))
 
 
 def _what_if(tuner: Tuner, asked: Sequence[Mapping[str, Any]], args: argparse.Namespace) -> int:
