@@ -13,19 +13,20 @@ from aimo_submit.cards import Card, card_file, fits_context, load_card
 from aimo_submit.cli.options import Commands, add_run_options, at_least, notes, out, settings_of_run
 from aimo_submit.competition import EDITIONS
 from aimo_submit.config import Config
-from aimo_submit.errors import UserError, install
-from aimo_submit.training.calibration import HUB, TEXTS, compare, texts_of
+from aimo_submit.errors import UserError, need
+from aimo_submit.training.calibration import HUB, TEXTS, texts_of
 from aimo_submit.training.quantize import (
     TOOLS,
     Recipe,
     act_order_for,
+    measure_fidelity,
     quantise,
     write_card,
 )
 
 if TYPE_CHECKING:
     from aimo_submit.journal import Journal
-    from aimo_submit.training.distil import Chosen, Harvest, Row
+    from aimo_submit.training.distil import Dataset, Selection, TrainingRow
 
 REPEATS, KEPT = 3, 4
 
@@ -63,7 +64,7 @@ def add_distil_command(commands: Commands) -> None:
 def _distil(args: argparse.Namespace) -> int:
     from aimo_submit.evaluate.runner import settings_of
     from aimo_submit.journal import Journal
-    from aimo_submit.training.distil import harvest
+    from aimo_submit.training.distil import dataset_of
 
     config, card = settings_of_run(args)
     target = _target(args)
@@ -73,7 +74,7 @@ def _distil(args: argparse.Namespace) -> int:
     journal = target.with_suffix(".samples.jsonl")  # SET may be FILE.jsonl
     with Journal(journal, settings_of(config)) as log:
         _sample(config, card, chosen, log, args.repeats)
-    found = harvest(chosen.problems, journal, card.format, args.keep)
+    found = dataset_of(chosen.problems, journal, card.format, args.keep)
     _report(found, len(chosen.problems))
     _write(found.rows, target)
     out.print(f"{target}: {len(found.rows)} solutions; every sample is in {journal}")
@@ -94,22 +95,18 @@ def _check(args: argparse.Namespace, config: Config, target: Path) -> None:
         raise UserError(f"--out {target}: the data is written as Parquet; name it FILE.parquet")
     if config.total_time_s is not None:
         raise UserError("distil keeps no time budget: drop total_time_s")
-    try:
-        import pandas  # noqa: F401
-        import pyarrow  # noqa: F401
-    except ImportError as error:
-        raise UserError(f"Parquet files need: {install('data')}") from error
+    need("pandas", "data")
+    need("pyarrow", "data")
 
 
-def _chosen(args: argparse.Namespace, config: Config) -> Chosen:
+def _chosen(args: argparse.Namespace, config: Config) -> Selection:
     from aimo_submit.evaluate.problem_sets import BUNDLED, load_problems
-    from aimo_submit.training.distil import choose
-    from aimo_submit.training.filters import HeldOut
+    from aimo_submit.training.distil import HeldOut, select_problems
 
     problems = load_problems(args.problems, EDITIONS[config.edition])[: args.limit]
     sets = list(dict.fromkeys((*BUNDLED, *args.against)))
     texts = {name: [p.text for p in load_problems(name, EDITIONS["any"])] for name in sets}
-    chosen = choose(problems, HeldOut(texts))
+    chosen = select_problems(problems, HeldOut(texts))
     shared = ", ".join(f"{name} {chosen.held_out[name]}" for name in sets)
     out.print(
         f"{len(problems)} problems: {chosen.no_answer} without an answer, {chosen.repeated} "
@@ -121,7 +118,7 @@ def _chosen(args: argparse.Namespace, config: Config) -> Chosen:
     return chosen
 
 
-def _sample(config: Config, card: Card, chosen: Chosen, journal: Journal, repeats: int) -> None:
+def _sample(config: Config, card: Card, chosen: Selection, journal: Journal, repeats: int) -> None:
     from aimo_submit import show, start_solver
     from aimo_submit.evaluate.runner import problems_at_once, remaining
     from aimo_submit.training.distil import sample, unsolved
@@ -142,7 +139,7 @@ def _sample(config: Config, card: Card, chosen: Chosen, journal: Journal, repeat
         )
 
 
-def _report(found: Harvest, problems: int) -> None:
+def _report(found: Dataset, problems: int) -> None:
     out.print(
         f"{found.solved} of {problems} problems solved; {found.samples} samples: "
         f"{found.samples - found.right} wrong, {found.unsound} whose last code failed, "
@@ -151,7 +148,7 @@ def _report(found: Harvest, problems: int) -> None:
     )
 
 
-def _write(rows: Sequence[Row], target: Path) -> None:
+def _write(rows: Sequence[TrainingRow], target: Path) -> None:
     """Writes the rows; a file of that name is replaced only by a whole one."""
     import pandas as pd
 
@@ -200,7 +197,7 @@ def _quantize(args: argparse.Namespace) -> int:
     notes.print(f"calibrating on {len(calibration)} traces of {args.traces}")
     with redirect_stdout(sys.stderr):  # gptqmodel's progress
         quantise(card, recipe, [text.whole for text in calibration], folder)
-        seen = compare(card.path, folder, unseen)
+        seen = measure_fidelity(card.path, folder, unseen)
     file = write_card(card_file(args.card), recipe, folder, seen)
     out.print(
         f"{folder}: greedy tokens equal on {seen.equal:.1%} of {seen.prompts} prompts, perplexity "

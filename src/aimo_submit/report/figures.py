@@ -40,7 +40,8 @@ def without_pool(why: str, rows: Sequence[ProblemRow]) -> list[Panel]:
 def without_profile(pool: Pool, rows: Sequence[ProblemRow], problems: int) -> list[Panel]:
     """The plots that need recorded samples only."""
     pool = usable(pool)
-    spread = panels.of_spread(pool, problems, *pool.tokens.shape[1:], None)
+    _, samples, rounds = pool.tokens.shape
+    spread = panels.of_spread(pool, problems, samples, rounds, None)
     made = [panels.of_accuracy(pool), panels.of_votes(pool), panels.of_margin(rows), spread]
     return _ordered(made, NO_PROFILE)
 

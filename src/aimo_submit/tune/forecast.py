@@ -238,7 +238,7 @@ class Forecaster:
         """The mean of the values of each problem."""
         size = len(self.pool.problems)
         counts = np.bincount(problem, minlength=size)
-        return np.bincount(problem, values, minlength=size) / np.maximum(counts, 1)
+        return np.asarray(np.bincount(problem, values, minlength=size) / np.maximum(counts, 1))
 
 
 def _recorded(pool: Pool, problem: int, order: Ints) -> Samples:
