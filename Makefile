@@ -9,7 +9,7 @@ UNWANTED := torchvision torchaudio torchcodec
 QUANTIZE := gptqmodel optimum torchao pypcre defuser device-smi logbar tokenicer threadpoolctl
 MESSAGE ?= $(shell git log -1 --format='%h %s')
 
-.PHONY: demo test check notebook push submit doctor eval bench bench-sandbox bench-budget \
+.PHONY: demo test check map notebook push submit doctor eval bench bench-sandbox bench-budget \
 	rehearse chaos bench-orders bench-tune bench-ray soak train-tiny iterate-tiny clean
 
 demo: $(VENV)/ready-demo  ## solve two dozen problems with the bundled model, showing the work
@@ -23,8 +23,12 @@ check: $(VENV)/ready-test  ## lint, types, and whether the notebooks are those o
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 	$(VENV)/bin/aimo-submit build --check
+	$(PY) docs/readme_map.py --check
 
-notebook: $(VENV)/ready-kaggle  ## build the notebooks, the kit inside the submission's
+map: | $(VENV)/bin/python  ## the README's map, from the modules' docstrings
+	$(PY) docs/readme_map.py
+
+notebook: $(VENV)/ready-kaggle  ## build the notebooks; that for Kaggle goes to build/
 	$(VENV)/bin/aimo-submit build
 
 rehearse: $(VENV)/ready-kaggle  ## run the built notebook as Kaggle would (three minutes)
@@ -32,7 +36,7 @@ rehearse: $(VENV)/ready-kaggle  ## run the built notebook as Kaggle would (three
 	$(VENV)/bin/aimo-submit rehearse
 
 chaos: $(VENV)/ready-kaggle  ## the same with everything that goes wrong on Kaggle
-	$(VENV)/bin/aimo-submit rehearse --scripted --run rerun --limit 4 --chaos all
+	$(PY) -m tests.faults.chaos
 
 push: $(VENV)/ready-kaggle  ## build, rehearse, push, wait until it has run
 	$(VENV)/bin/aimo-submit build

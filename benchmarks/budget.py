@@ -8,8 +8,8 @@ real solver and loop as well, on the scripted engine's virtual clock, and compar
 
 The simulated bank: success ~ Beta(.40, .55); wrong answers in 40 clusters by Zipf's law; lengths
 log-normal, cut by the context. Its three free constants were set so that fixed N=48 and T/50 each
-come out as they did in the study that found policy R: docs/LOG.md. In three of ten problems the
-solver comes back up to a few seconds late, in one of a hundred 120 s late.
+come out as they did in the study that found policy R: docs/log/budget.md. In three of ten problems
+the solver comes back up to a few seconds late, in one of a hundred 120 s late.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from rich.table import Table
 
 from aimo_submit import Config, Problem, Trace
 from aimo_submit.budget import Allotment, Budget, Tally, Terms, effort_of
-from aimo_submit.competition import EDITIONS
+from aimo_submit.competition import competition_named
 from aimo_submit.engines import Sampling
 from aimo_submit.engines.scripted import ScriptedEngine, ScriptedSandbox, StepTime, simulate
 from aimo_submit.errors import UserError
@@ -333,7 +333,7 @@ def scripted(bank: Sequence[Recorded]) -> Run:
     config = Config(edition="any", samples=N, rounds=1, max_new_tokens=2 * CONTEXT)
     sandbox = ScriptedSandbox(lambda code: Execution(Outcome.OK, "", 0.0))
     engine = ScriptedEngine(script, MACHINE)
-    return Run(config, FORMATS["r1_distill"], EDITIONS["any"], engine, sandbox)
+    return Run(config, FORMATS["r1_distill"], competition_named("any"), engine, sandbox)
 
 
 def written(answer: int | None, tokens: int) -> str:

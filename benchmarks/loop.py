@@ -5,7 +5,7 @@ Three ways to solve the same problems on the same engine, from the same seeds, i
   lockstep  as the AIMO-1 winner's notebook does: all samples wait for the slowest of a round,
             finished samples are submitted again, each block runs in a fresh `python3` with numpy
             and sympy imported, as many at a time as there are CPUs
-  ours      `aimo_submit.solver.solve`
+  ours      `aimo_submit.solve.solve`
   bound     the engine alone: the completions of `ours` decoded once more, with no code to wait for
 
 The ways take turns and the order rotates, so that a drifting machine is fair to all; the seed
@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aimo_submit import Problem, Trace, config_for
-from aimo_submit.competition import EDITIONS
+from aimo_submit.competition import competition_named
 from aimo_submit.evaluate.problem_sets import load_problems
 from aimo_submit.loop import decide
 from aimo_submit.records import Execution, Outcome, Round, Solution
@@ -135,11 +135,11 @@ async def measure(args: argparse.Namespace) -> list[dict[str, float]]:
     """Seconds and tokens of every way, one dictionary a repetition."""
     given = {"model": args.model, "engine": args.engine, "samples": args.samples, "rounds": 4}
     config, card = config_for(given)
-    problems = load_problems("tiny", EDITIONS["aimo-1"])[: args.problems]
+    problems = load_problems("tiny", competition_named("aimo-1"))[: args.problems]
     figures = []
     async with ForkServer() as sandbox:
         engine = await start_engine(config, card)
-        edition = EDITIONS[config.edition]
+        edition = competition_named(config.edition)
         for seed in range(args.runs + 1):  # the first one warms up
             run = Run(replace(config, seed=seed), card.format, edition, engine, sandbox)
             figure = await repetition(run, problems, seed)

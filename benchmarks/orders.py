@@ -18,7 +18,7 @@ from rich.progress import track
 from rich.table import Table
 
 from aimo_submit import Problem, Solution, Trace, config_for, start_solver
-from aimo_submit.competition import EDITIONS
+from aimo_submit.competition import competition_named
 from aimo_submit.errors import UserError
 from aimo_submit.evaluate.problem_sets import load_problems
 from aimo_submit.records import Status
@@ -33,7 +33,7 @@ def main() -> int:
     """Prints, for each way, how much stays the same; 1 if an answer does not without a budget."""
     args = arguments()
     try:
-        problems = load_problems("tiny", EDITIONS["aimo-2"])[: args.problems]
+        problems = load_problems("tiny", competition_named("aimo-2"))[: args.problems]
         runs = {way: solved(way, problems, args) for way in ("every sample", "budget")}
     except UserError as error:
         print(f"orders: {error}", file=sys.stderr)

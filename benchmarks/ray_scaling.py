@@ -17,7 +17,7 @@ from pathlib import Path
 import ray
 
 from aimo_submit.cards import config_for
-from aimo_submit.competition import EDITIONS
+from aimo_submit.competition import competition_named
 from aimo_submit.config import Config
 from aimo_submit.evaluate.problem_sets import load_problems
 from aimo_submit.evaluate.ray import Actors
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=32)
     given = parser.parse_args()
     config, _ = config_for({"samples": given.samples, "edition": "aimo-2"})
-    problems = load_problems("tiny", EDITIONS["aimo-2"])[: given.problems]
+    problems = load_problems("tiny", competition_named("aimo-2"))[: given.problems]
     runs = {}
     for actors in (1, 2):
         ray.init(address="local", num_cpus=actors, log_to_driver=False, logging_level="ERROR")

@@ -59,7 +59,7 @@ def repeated(journal: Path, problems: int) -> Iterator[str]:
 def written(pool: Path) -> Path:
     """The report of the pool; prints what it took."""
     out = pool.parent / "report"
-    command = [sys.executable, "-m", "aimo_submit.cli.main", "report", str(pool), "--out", str(out)]
+    command = [sys.executable, "-m", "aimo_submit", "report", str(pool), "--out", str(out)]
     start = time.monotonic()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     seconds = time.monotonic() - start

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # What a run teaches
-# Built by `aimo-submit build` from `notebooks/frames.py`: **do not edit here**, copy it. Reads what
+# Built by `aimo-submit build` from `notebooks/analysis.py`: **do not edit here**, copy it. Reads what
 # `aimo-submit output` fetched, `runs/<kernel>/<version>/`; another run's folder can be put in.
 
 # %%

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from aimo_submit.competition import EDITIONS
+from aimo_submit.competition import competition_named
 from aimo_submit.config import Config
 from aimo_submit.engines.scripted import ScriptedEngine, ScriptedSandbox, StepTime, simulate
 from aimo_submit.formats.families import FORMATS
@@ -39,7 +39,7 @@ def run_of(
     config = config or Config(samples=1)
     engine = ScriptedEngine(script, step_time, context=context)
     sandbox = ScriptedSandbox(execute)
-    edition = EDITIONS[config.edition]
+    edition = competition_named(config.edition)
     return Run(config, FORMATS[format], edition, engine, sandbox)
 
 

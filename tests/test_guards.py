@@ -17,7 +17,7 @@ SOURCE = Path(aimo_submit.__file__).parent
 FLOORS = [
     {
         *("errors", "records", "toml", "competition", "answers", "arithmetic", "vote"),
-        *("pacing", "budget", "journal"),
+        *("pacing", "budget", "journal", "timeout"),
     },
     {"formats", "machines", "engines", "sandbox"},
     {"config", "cards"},
@@ -27,6 +27,7 @@ FLOORS = [
     {"kaggle", "kaggle.client", "kaggle.upload", "kaggle.rehearsal"},
     {"doctor"},
     {"cli"},
+    {"__main__"},
 ]
 OFFLINE = {"pool", "evaluate", "tune", "report", "training"}  # kaggle/ and these know nothing of
 # one another: what both need is core

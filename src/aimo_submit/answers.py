@@ -52,7 +52,7 @@ _MAX_LINE = 1000  # characters read of a last line
 
 
 def extract(text: str, admit: Callable[[int], int | None] = lambda value: value) -> int | None:
-    """The answer that the text states, as `admit` takes it, or None. Never raises."""
+    """Returns the answer that the text states, as `admit` takes it, or None. Never raises."""
     try:
         value = evaluate(next(_claims(text), ""))
     except NotANumber:
@@ -61,14 +61,14 @@ def extract(text: str, admit: Callable[[int], int | None] = lambda value: value)
 
 
 def printed(output: str, admit: Callable[[int], int | None]) -> int | None:
-    """The answer with which the output of a program ends, as `admit` takes it, or None."""
+    """Returns the answer that ends a program's output, as `admit` takes it, or None."""
     last = output.strip().rpartition("\n")[2][-_MAX_LINE:]
     number = _LAST_NUMBER.search(last)
     return admit(int(number[1])) if number else extract(last, admit)
 
 
 def prose(text: str) -> str:
-    """The text without its blocks of code and output; an unclosed block runs to the end."""
+    """Returns the text without blocks of code and output; an unclosed one runs to the end."""
     kept, start, hidden = [], 0, False
     for mark in _FENCE.finditer(text):
         if not hidden:
@@ -79,7 +79,7 @@ def prose(text: str) -> str:
 
 
 def _claims(text: str) -> Iterator[str]:
-    """What the text puts forward as its answer, the most trusted first; each holds a digit."""
+    """Yields the candidates for the answer, the most trusted first; each holds a digit."""
     visible = prose(text).replace("\\fbox{", "\\boxed{")
     last_box = visible.rfind("boxed")
     final = _marked(visible, last_box, final=True) if last_box >= 0 else iter(())
@@ -92,7 +92,7 @@ def _claims(text: str) -> Iterator[str]:
 
 
 def _boxes(text: str) -> Iterator[str]:
-    """The contents of the closed boxes, the last first."""
+    """Yields the contents of the closed boxes, the last first."""
     at, budget = text.rfind("boxed"), _MAX_SCAN
     while at >= 0 and budget > 0:
         content = _content(text, at + len("boxed"), bare=text[at - 1 : at] == "\\")
@@ -103,7 +103,7 @@ def _boxes(text: str) -> Iterator[str]:
 
 
 def _content(text: str, at: int, *, bare: bool) -> str | None:
-    """What the box at this place holds, None if it does not close within the limit."""
+    """Returns the content of the box at this place; None if it does not close within the limit."""
     opening = _BOX_OPEN.match(text, at)
     if opening is None:
         number = _BOX_BARE.match(text, at) if bare else None
@@ -117,7 +117,7 @@ def _content(text: str, at: int, *, bare: bool) -> str | None:
 
 
 def _marked(text: str, start: int = 0, *, final: bool = False) -> Iterator[str]:
-    """What follows the explicit markers, or only those of a final answer, the last first."""
+    """Yields the text after explicit markers, or only those of a final answer, the last first."""
     for marker in reversed(deque(_MARKER.finditer(text, start), maxlen=100)):
         if final and text[max(0, marker.start() - 6) : marker.start()].lower() != "final ":
             continue
@@ -130,7 +130,7 @@ def _marked(text: str, start: int = 0, *, final: bool = False) -> Iterator[str]:
 
 
 def _stated(text: str, at: int) -> str | None:
-    """The formula or the number that begins here, with what would make it a list or a range."""
+    """Returns the formula or number here, with what would make it a list or a range."""
     if formula := _MATH.match(text, at):
         return (formula[1] or formula[2] or formula[3]) + (formula[4] or "")
     if number := _PLAIN.match(text, at):

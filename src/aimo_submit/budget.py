@@ -2,7 +2,7 @@
 
 Problems come one at a time, on one clock, with no going back. `Budget` hands each an `Allotment`
 and learns the pace from its `Effort`; every rule is a function of numbers, which the solver and
-the simulator (`benchmarks/budget.py`) share. docs/LOG.md derives the constants.
+the simulator (`benchmarks/budget.py`) share. docs/log/budget.md derives the constants.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
 
 from aimo_submit.pacing import Effort, Learner, Pacing
-from aimo_submit.records import Status, Trace
+from aimo_submit.records import Named, Status, Trace
 
 RESERVE_S = 120.0  # never planned with: the longest stall that has to fit in at the end
 RESERVE_SHARE = 0.02  # of the total, likewise
@@ -34,7 +33,7 @@ TIGHT, AMPLE = 0.3, 1.0  # share of the time N samples take, up and down to whic
 TAIL = 1.46  # time until the last of N samples ends, over that of a median one among N
 
 
-class Stop(StrEnum):
+class Stop(Named):
     """Why no more was done for a problem."""
 
     COMPLETE = "every sample ended"
@@ -69,7 +68,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Allotment:
-    """What one problem may use. The time runs from when it was handed out."""
+    """One problem's time and samples. The time runs from when it was handed out."""
 
     deadline_s: float = math.inf
     width: int = 48  # samples at once
@@ -79,14 +78,14 @@ class Allotment:
     pacing: Pacing = Pacing()
 
     def may_start(self, elapsed_s: float, running: int, started: int) -> bool:
-        """Whether one more sample has a place, and is owed or likely to end in time."""
+        """True if a place is free and one more sample is owed or likely to end in time."""
         if running >= self.width or started >= self.samples:
             return False
         in_time = elapsed_s + self.pacing.sample_s(running + 1) < self.deadline_s
         return in_time or started < self.least
 
     def settles(self, tally: Tally, running: int) -> bool:
-        """Whether the vote is decided with so many samples still running."""
+        """True if the vote is decided with so many samples still running."""
         if self.eps is None:
             return False
         outstanding = max(running, self.least - tally.ended)
@@ -94,14 +93,14 @@ class Allotment:
 
 
 def pooled(samples: int, limit_s: float, eps: float | None) -> Allotment:
-    """N samples to their end, where no budget is kept; with an eps, or until they are decided."""
+    """Allots N samples to their end where no budget is kept; with an eps, until it is decided."""
     if eps is None:
         return Allotment(limit_s, samples, samples)
     return Allotment(limit_s, math.ceil(POOLED * samples), samples, eps, least=samples)
 
 
 def decided(lead: int, rival: int, answered: int, outstanding: int, eps: float) -> bool:
-    """Whether the leader cannot lose any more, or only with a chance of `eps` at most."""
+    """True if the leader cannot lose any more, or only with a chance of `eps` at most."""
     if lead - rival > outstanding:
         return True
     return eps > 0 and answered >= ANSWERED and flip(lead, rival, outstanding) <= eps
@@ -109,7 +108,7 @@ def decided(lead: int, rival: int, answered: int, outstanding: int, eps: float) 
 
 @lru_cache(maxsize=1 << 16)
 def flip(a: int, b: int, r: int) -> float:
-    """The chance that a leader of `a` votes loses to the runner-up's `b` after `r` more votes.
+    """Returns the chance that `a` votes in the lead lose to `b` after `r` more votes.
 
     x ~ BetaBinomial(r; a+1, b+1) of them go to the leader; a tie counts half. It is 0 exactly
     when no outcome can change the leader. (r without end: Adaptive-Consistency, arXiv 2305.11860.)
@@ -132,7 +131,7 @@ def _log_beta(a: float, b: float) -> float:
 
 
 def deadline(rem_s: float, left: int, share0_s: float) -> float:
-    """Seconds for this problem, of `rem_s` for `left` problems that were to get `share0_s` each.
+    """Returns this problem's seconds, of `rem_s` for `left` problems at first due `share0_s` each.
 
     At most CAP equal shares, and of what was banked only a part: SPEND is at most a half, so that
     the problems after this one still get their share0_s, unless there is less than that.
@@ -143,18 +142,18 @@ def deadline(rem_s: float, left: int, share0_s: float) -> float:
 
 
 def reserve(total_s: float) -> float:
-    """Seconds of the total that are not planned with."""
+    """Returns the seconds of the total that are not planned with."""
     return max(min(RESERVE_S, RESERVE_MOST * total_s), RESERVE_SHARE * total_s)
 
 
 def threshold(share_s: float, full_s: float) -> float:
-    """The eps for a problem with that share, where N samples to their end take `full_s`."""
+    """Returns the eps for a problem with that share, where N samples to their end take `full_s`."""
     z = min(1.0, max(0.0, (share_s / full_s - TIGHT) / (AMPLE - TIGHT)))
     return float(EPS_TIGHT ** (1 - z) * EPS_AMPLE**z)
 
 
 def effort_of(traces: Sequence[Trace], seconds: float, width: int) -> Effort:
-    """The effort behind a problem's traces; the first `width` samples began with the problem."""
+    """Sums up a problem's traces; the first `width` samples began with the problem."""
     ended, cut_s, tally = [], [], Tally()
     for trace in traces:
         life = sum(r.engine_s + r.sandbox_s for r in trace.rounds)
@@ -167,7 +166,7 @@ def effort_of(traces: Sequence[Trace], seconds: float, width: int) -> Effort:
 
 
 def stop_of(allotment: Allotment, effort: Effort) -> Stop:
-    """Why a problem that was given the allotment ended."""
+    """Returns why a problem that was given the allotment ended."""
     if effort.seconds >= allotment.deadline_s:
         return Stop.DEADLINE
     if not effort.cut_s and effort.started >= allotment.samples:
@@ -179,7 +178,7 @@ def stop_of(allotment: Allotment, effort: Effort) -> Stop:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a run as a whole is given."""
+    """The whole run's time and size."""
 
     total_s: float
     problems: int | None = None  # None: `expected`, without relying on it
@@ -222,7 +221,7 @@ class Budget:
         self._given = Allotment(0.0)
 
     def begin(self) -> Allotment:
-        """What the next problem may use."""
+        """Allots time and samples to the next problem."""
         self._began_s = self._tick()
         rem_s, left, pacing = self._rem_s, self._left, self._learner.pacing
         share_s = rem_s / left
@@ -237,7 +236,7 @@ class Budget:
         return self._given
 
     def end(self, effort: Effort) -> Pace:
-        """The account of the problem begun last. The next ones are planned by what it showed."""
+        """Closes the account of the problem begun last, and learns from it for the next ones."""
         used_s, given = self._tick() - self._began_s, self._given
         self._worst_s = max(self._worst_s, used_s - given.deadline_s)
         self._learner.learn(effort)
@@ -266,7 +265,7 @@ class Budget:
 
     @property
     def _problems(self) -> int:
-        """How many there are; where unknown, the most where time is ample, else the expected."""
+        """Their number; where unknown, the most if time is ample, else the expected."""
         if self._terms.problems is not None:
             return self._terms.problems
         most = UNKNOWN_MOST * self._terms.expected

@@ -1,4 +1,4 @@
-"""Everything a run can be told, checked when it is made."""
+"""The settings of a run, checked when they are made."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aimo_submit.competition import EDITIONS
+from aimo_submit.competition import competition_named
 from aimo_submit.errors import UserError
 from aimo_submit.formats.families import format_named
 from aimo_submit.toml import meant, named, suits, toml_value
@@ -38,7 +38,6 @@ _RANGES = {
 
 def _choices() -> dict[str, tuple[str, ...]]:
     return {
-        "edition": tuple(EDITIONS),
         "engine": ENGINES,
         "on_failure": ON_FAILURE,
         "vote": tuple(RULES),
@@ -50,7 +49,7 @@ class Config:
     """One run's settings. The defaults are those of the AIMO-1 winner."""
 
     model: str = "tiny-tir"  # a card's name in models/, or the path of a card
-    edition: str = "aimo-1"
+    edition: str = "aimo-1"  # a competition's name, or the path of its TOML file
     engine: str = "transformers"
     formats: list[str] = field(default_factory=list)  # of the samples in turn; none: the card's
     samples: int = 48  # N
@@ -79,6 +78,7 @@ class Config:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and low <= value <= high):
                 raise UserError(f"{name} = {value}: must be between {low} and {high}")
+        competition_named(self.edition)
         for name in self.formats:
             format_named(name)
         for name, allowed in _choices().items():
@@ -88,7 +88,7 @@ class Config:
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Config:
-        """The configuration with these values; a name that it does not know is refused."""
+        """Makes the configuration with these values; raises UserError for an unknown name."""
         known = [f.name for f in dataclasses.fields(cls)]
         for name in given:
             if name not in known:
@@ -96,7 +96,7 @@ class Config:
         return cls(**given)
 
     def to_toml(self) -> str:
-        """The settings as TOML; `read_toml` gives them back."""
+        """Writes the settings as TOML, which `read_toml` reads back."""
         pairs = [(f.name, getattr(self, f.name)) for f in dataclasses.fields(self)]
         lines = [f"{name} = {toml_value(v)}" for name, v in pairs if v not in (None, {}, [])]
         return "\n".join(lines) + "\n"

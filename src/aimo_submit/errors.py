@@ -12,6 +12,15 @@ class UserError(Exception):
     """Bad input. The message is one line and names the remedy; the CLI exits with code 2."""
 
 
+class Failed(Exception):
+    """What was asked for, rightly, could not be done; the message is one line, the exit code 1.
+
+    `log_end` holds the last lines of a log where there is one.
+    """
+
+    log_end: tuple[str, ...] = ()
+
+
 class EngineDied(Exception):
     """The engine cannot serve any more requests; it has to be started anew."""
 

@@ -19,13 +19,13 @@ from dataclasses import replace
 
 from aimo_submit.engines import Engine
 from aimo_submit.errors import EngineDied
-from aimo_submit.records import ENGINE_DIED, Problem, Solution, Trace
+from aimo_submit.records import Problem, Solution, Trace
 from aimo_submit.run import Run, seed_of
 from aimo_submit.vote import confidence
 
 log = logging.getLogger(__name__)
 
-UNDECIDED = 0.8  # confidence below which a selection is worth its time: docs/LOG.md
+UNDECIDED = 0.8  # confidence below which a selection is worth its time: docs/log/votes.md
 MAX_CANDIDATES = 4
 MAX_SUMMARY = 1024  # tokens of a solution that a pick reads: its end
 MIN_SUMMARY = 32  # fewer say nothing
@@ -34,13 +34,13 @@ _JUDGMENT = re.compile(r"Judgment:\s{0,9}\[?([0-9]{1,2})\]?[\s*_.$]{0,20}\Z")
 
 
 def undecided(solution: Solution) -> bool:
-    """Whether the samples disagree and the vote is not sure of its answer."""
+    """True if the samples disagree and the vote is not sure of its answer."""
     sure = solution.confidence is not None and solution.confidence >= UNDECIDED
     return len(solution.votes) > 1 and not sure
 
 
 async def select(run: Run, solution: Solution, picks: int, until: float = math.inf) -> Solution:
-    """The solution after that many picks, of which none lasts beyond `until` on the loop's clock.
+    """Returns the solution after that many picks, none beyond `until` on the loop's clock.
 
     It is the one given, with a note in its reason, unless the picks outvote it.
     """
@@ -61,13 +61,13 @@ async def select(run: Run, solution: Solution, picks: int, until: float = math.i
 
 
 def judgment(text: str) -> int | None:
-    """The number of the solution that a text ends by naming; None without that very ending."""
+    """Returns the number of the solution that a text ends by naming; None without that ending."""
     found = _JUDGMENT.search(text)
     return int(found[1]) if found else None
 
 
 def _fitting(run: Run, solution: Solution) -> tuple[list[int], int]:
-    """The answers to choose from, and the tokens that the solution of each may have.
+    """Returns the answers to choose from, and the tokens that each one's solution may have.
 
     Three quarters of the context are for the prompt; the weakest answers go until it fits.
     """
@@ -84,7 +84,7 @@ def _fitting(run: Run, solution: Solution) -> tuple[list[int], int]:
 async def _pick(
     run: Run, solution: Solution, answers: Sequence[int], room: int, number: int
 ) -> int | None:
-    """The answer of the solution that the model prefers, None where it names none."""
+    """Returns the answer of the solution that the model prefers; None where it names none."""
     seed = seed_of(solution.seed, solution.problem.text, "pick", number)
     shown = _drawn(solution.traces, answers, random.Random(seed))
     texts = [_tail(run.engine, summary(trace), room) for trace in shown]
@@ -103,13 +103,13 @@ def _drawn(traces: Sequence[Trace], answers: Sequence[int], rng: random.Random) 
 
 
 def summary(trace: Trace) -> str:
-    """What a sample concludes: what follows its thoughts, where it marks them, else all of it."""
+    """Returns a sample's text after its thoughts, where it marks them, else all of it."""
     thoughts, mark, conclusion = trace.text.rpartition("</think>")
     return (conclusion if mark and conclusion.strip() else trace.text).strip()
 
 
 def _tail(engine: Engine, text: str, limit: int) -> str:
-    """The end of the text, in at most that many tokens."""
+    """Returns the end of the text, in at most that many tokens."""
     text = text[-32 * limit :]  # no tokenizer packs more; spares reading megabytes
     while (size := len(engine.encode(text))) > limit:
         text = text[len(text) - len(text) * limit // size :]
@@ -129,11 +129,11 @@ def _prompt(run: Run, problem: Problem, texts: Sequence[str]) -> str:
 
 
 def _weighed(solution: Solution, results: Sequence[int | BaseException | None]) -> Solution:
-    """The solution as the picks leave it. A pick that the deadline cancelled counts as none."""
+    """Weighs the picks against the vote. A pick that the deadline cancelled counts as none."""
     errors = [result for result in results if isinstance(result, Exception)]
     for error in errors:
         log.warning("a pick failed: %s: %s", type(error).__name__, error)
-    died = f"; {ENGINE_DIED}" if any(isinstance(error, EngineDied) for error in errors) else ""
+    died = "; the engine died" if any(isinstance(error, EngineDied) for error in errors) else ""
     favoured = Counter(result for result in results if isinstance(result, int)).most_common(1)
     answer, count = favoured[0] if favoured else (solution.answer, 0)
     told = f"{count} of {len(results)} picks for {answer}" if count else "no pick"

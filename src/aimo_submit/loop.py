@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from aimo_submit.answers import extract, printed
 from aimo_submit.errors import EngineDied
 from aimo_submit.records import (
-    ENGINE_DIED,
     Completion,
     Finish,
     Outcome,
@@ -27,7 +26,7 @@ from aimo_submit.sandbox import Session
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a completion asks for next: code to run, an answer to keep, or a reason to end.
+    """The next step after a completion: code to run, an answer to keep, or a reason to end.
 
     Code that ends a sample comes with the answer of the text, kept where the code prints none.
     """
@@ -38,11 +37,11 @@ class Step:
 
 
 def decide(run: Run, trace: Trace, completion: Completion) -> Step:
-    """The next step of a trace. The reasons are those for which the Numina notebook prunes."""
+    """Decides a trace's next step. The reasons are those for which the Numina notebook prunes."""
     if run.format.asks(completion):
         code = run.format.block(completion)
         return Step(code=code) if code else Step(reason="asked for an output without any code")
-    answer = extract(run.format.words(trace.text, completion), run.edition.admit)
+    answer = extract(run.format.words(trace.text, completion), run.competition.answers.admit)
     if run.format.runs_last and completion.finish is Finish.EOS:
         if code := run.format.block(completion):
             return Step(code, answer, "neither its code nor its text gave an answer")
@@ -65,7 +64,8 @@ async def sample(run: Run, problem: Problem, trace: Trace, prompt: list[int]) ->
         _end(trace, Status.CANCELLED, "stopped before its end")
         raise
     except EngineDied as error:
-        _end(trace, Status.FAILED, f"{ENGINE_DIED}: {error}")
+        trace.engine_died = True
+        _end(trace, Status.FAILED, f"the engine died: {error}")
     except Exception as error:  # the border of one trace: its failure must not end the others
         _end(trace, Status.FAILED, f"{type(error).__name__}: {error}")
     finally:
@@ -101,7 +101,7 @@ async def _rounds(
 
 
 async def _complete(run: Run, problem: Problem, trace: Trace, tokens: list[int]) -> Step:
-    """The step that the next completion asks for; the completion joins the trace."""
+    """Has the engine complete the trace once more; returns the step that this asks for."""
     now = asyncio.get_running_loop().time
     start = now()
     completion = await run.engine.complete(tokens, run.sampling(problem, trace, len(tokens)))
@@ -111,7 +111,7 @@ async def _complete(run: Run, problem: Problem, trace: Trace, tokens: list[int])
 
 
 async def _execute(run: Run, session: Session, trace: Trace) -> list[int]:
-    """Runs the code of the last round; the tokens by which the prompt grows."""
+    """Runs the code of the last round; returns the tokens by which the prompt grows."""
     now = asyncio.get_running_loop().time
     turn = trace.rounds[-1]
     start = now()
@@ -123,11 +123,11 @@ async def _execute(run: Run, session: Session, trace: Trace) -> list[int]:
 
 
 async def _close(run: Run, session: Session, trace: Trace, step: Step) -> Step:
-    """The step after the code that ends a sample: the answer it prints, else that of the text."""
+    """Runs the code that ends a sample; its step is the answer it prints, else the text's."""
     await _execute(run, session, trace)
     execution, answer = trace.rounds[-1].execution, None
     if execution and execution.outcome is Outcome.OK:
-        answer = printed(execution.output, run.edition.admit)
+        answer = printed(execution.output, run.competition.answers.admit)
     return Step(answer=step.answer if answer is None else answer, reason=step.reason)
 
 

@@ -1,4 +1,4 @@
-"""What a sample takes in tokens and seconds: assumed at first, learned from what samples took."""
+"""Tokens and seconds of a sample: assumed at first, learned from the samples seen."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PRIOR_S = 120.0  # likewise, in seconds of samples' lives
 
 @dataclass(frozen=True, slots=True)
 class Pacing:
-    """What a sample takes: its tokens, and for each s0 + s1*b seconds with b samples running.
+    """A sample's tokens, and for each token s0 + s1*b seconds with b samples running.
 
     The defaults are a 7B model's on two T4s; `Learner` replaces them within a problem or two.
     """
@@ -35,13 +35,13 @@ class Pacing:
         return self.tokens * self.step_s(running)
 
     def width(self, seconds: float) -> int:
-        """How many samples may run together if a median one is to end within the seconds."""
+        """Returns how many samples may run together if a median one is to end in the seconds."""
         return math.floor((seconds / self.tokens - self.s0) / max(self.s1, 1e-9))
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """What one problem used."""
+    """One problem's time and samples, as used."""
 
     seconds: float
     width: int  # samples at once
@@ -51,7 +51,7 @@ class Effort:
 
     @property
     def started(self) -> int:
-        """How many samples were started."""
+        """The number of samples that were started."""
         return len(self.ended) + len(self.cut_s)
 
 
@@ -85,7 +85,7 @@ class Learner:
 
 
 def _lived(effort: Effort) -> tuple[float, float, float] | None:
-    """Tokens and seconds of the samples that ended, and how many ran in their mean second.
+    """Sums tokens and seconds of the samples that ended; with how many ran in their mean second.
 
     The last as if all had begun together: where more began than run at once, it is the width.
     """
@@ -112,7 +112,7 @@ def _bucket(tokens: float) -> int:
 
 
 def _median(ended: Counter[int], cut: Counter[int]) -> float:
-    """The median length where of some only a lower bound is known (Kaplan and Meier 1958).
+    """Returns the median length where of some only a lower bound is known (Kaplan and Meier 1958).
 
     Where most were cut, it lies beyond what was seen: by as much as in a log-normal of SPREAD.
     """

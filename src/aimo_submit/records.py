@@ -10,18 +10,21 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum
 from functools import cache
 from typing import Any, TypeVar
-
-ENGINE_DIED = "the engine died"
 
 T = TypeVar("T")
 
 
-class Finish(StrEnum):
+class Named(str, Enum):  # noqa: UP042
+    """An enumeration that prints as its value (`enum.StrEnum`, which Python 3.10 lacks)."""
+
+    __str__ = str.__str__
+
+
+class Finish(Named):
     """Why an engine ended a completion."""
 
     STOP = "stop"  # a stop string of the format
@@ -29,8 +32,8 @@ class Finish(StrEnum):
     LENGTH = "length"  # out of tokens
 
 
-class Outcome(StrEnum):
-    """How a block of model-written code ended."""
+class Outcome(Named):
+    """The end of a block of model-written code."""
 
     OK = "ok"
     ERROR = "error"  # an exception, a syntax error, a non-zero exit
@@ -38,15 +41,15 @@ class Outcome(StrEnum):
     KILLED = "killed"  # by a limit, by a signal, or by the loss of the sandbox
 
 
-class Scope(StrEnum):
-    """What a block of code sees of the sample's earlier blocks."""
+class Scope(Named):
+    """The part of a sample's earlier blocks that a block of code sees."""
 
     FRESH = "fresh"  # nothing
     REPLAY = "replay"  # what they define: they run again, silently, before it
     LIVE = "live"  # the interpreter they ran in
 
 
-class Status(StrEnum):
+class Status(Named):
     """Where a sample stands. Only `loop.py` moves it."""
 
     ACTIVE = "active"
@@ -67,7 +70,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What an engine generated: `tokens` decode exactly to `text`."""
+    """One generation of an engine: `tokens` decode exactly to `text`."""
 
     text: str
     tokens: tuple[int, ...]
@@ -77,7 +80,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """What a block of code did: stdout and stderr in order, as a terminal would show them."""
+    """The result of a block of code: stdout and stderr in order, as a terminal would show them."""
 
     outcome: Outcome
     output: str
@@ -111,6 +114,12 @@ class Trace:
     answer: int | None = None
     reason: str = ""
     attempt: int = 0  # restarts so far
+    engine_died: bool = False  # under it: begun anew, it may fare better
+
+    @property
+    def ended(self) -> bool:
+        """True once it came to its own end, neither stopped nor left by its engine."""
+        return ended(self.status, self.engine_died)
 
     @property
     def text(self) -> str:
@@ -143,8 +152,14 @@ class Solution:
     traces: list[Trace]
     seed: int
     seconds: float
-    reason: str = ""  # how the answer came about: "vote", or why the fallback was taken
+    reason: str = ""  # how the answer came about, for people
     confidence: float | None = None  # that the answer is right, from the votes; None: not recorded
+    fallback: bool = False  # no sample answered: the answer is the competition's fallback
+
+    @property
+    def engine_died(self) -> bool:
+        """True if the engine died under one of the samples."""
+        return any(trace.engine_died for trace in self.traces)
 
     @property
     def margin(self) -> float:
@@ -154,7 +169,7 @@ class Solution:
 
     @property
     def correct(self) -> bool | None:
-        """Whether the answer is the gold answer; None where that is unknown."""
+        """True if the answer is the gold answer; None where that is unknown."""
         return None if self.problem.answer is None else self.answer == self.problem.answer
 
 
@@ -191,13 +206,6 @@ def _decode(kind: Any, data: Any) -> Any:
     return kind(data)
 
 
-def died(traces: Sequence[Trace]) -> bool:
-    """Whether the engine died under one of the samples."""
-    return any(t.status is Status.FAILED and t.reason.startswith(ENGINE_DIED) for t in traces)
-
-
-def ended(status: str, reason: str) -> bool:
-    """Whether a sample came to its own end; one that was stopped or lost its engine did not."""
-    if status in (Status.ACTIVE, Status.CANCELLED):
-        return False
-    return not (status == Status.FAILED and reason.startswith(ENGINE_DIED))
+def ended(status: str, engine_died: bool) -> bool:
+    """True for a sample that came to its own end, neither stopped nor left by its engine."""
+    return not engine_died and status not in (Status.ACTIVE, Status.CANCELLED)

@@ -1,4 +1,4 @@
-"""What every sample of a run shares: settings, model, engine, sandbox, seeds."""
+"""The run that all samples share: settings, model, engine, sandbox, seeds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from aimo_submit.competition import Edition
+from aimo_submit.competition import Competition
 from aimo_submit.config import Config
 from aimo_submit.engines import Engine, Sampling
 from aimo_submit.formats import Format
@@ -17,22 +17,22 @@ from aimo_submit.sandbox import Sandbox
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The surroundings of a sample."""
+    """Settings, model, engine and sandbox of a run."""
 
     config: Config
     format: Format
-    edition: Edition
+    competition: Competition
     engine: Engine
     sandbox: Sandbox
     watch: Callable[[Problem, Trace], None] = lambda problem, trace: None  # after every change
 
-    def speaking(self, sample: int) -> Run:
-        """The run as that sample sees it: in its turn of the formats, where there are several."""
+    def for_sample(self, sample: int) -> Run:
+        """Returns the run for that sample: with several formats, in the one whose turn it is."""
         names = self.config.formats
         return replace(self, format=format_named(names[sample % len(names)])) if names else self
 
     def sampling(self, problem: Problem, trace: Trace, n_prompt: int) -> Sampling:
-        """How the trace's next completion is sampled, after a prompt of that many tokens."""
+        """Returns how the trace is sampled next, after a prompt of `n_prompt` tokens."""
         return Sampling(
             temperature=self.config.temperature,
             top_p=self.config.top_p,
@@ -45,6 +45,6 @@ class Run:
 
 
 def seed_of(*parts: object) -> int:
-    """A seed of 63 bits that depends on nothing but the parts."""
+    """Returns a seed of 63 bits that depends on nothing but the parts."""
     digest = hashlib.sha256(repr(parts).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

@@ -1,4 +1,4 @@
-"""What a person sees of a run, as rich renderables. Nothing here prints."""
+"""Solutions and samples as rich text for people. Nothing here prints."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Board:
 
 
 def votes_line(votes: Counter[int], most: int = 4) -> str:
-    """The leading answers with their votes: `42 x9  7 x3`."""
+    """Formats the leading answers with their votes: `42 x9  7 x3`."""
     if not votes:
         return "no votes"
     return "  ".join(f"{answer} x{n}" for answer, n in votes.most_common(most))
@@ -85,7 +85,7 @@ def solution_line(solution: Solution) -> str:
 
 
 def work(solution: Solution) -> RenderableType:
-    """The problem and one sample that gave the answer, with its code and outputs."""
+    """Shows the problem and one sample that gave the answer, with its code and outputs."""
     chosen = next((t for t in solution.traces if t.answer == solution.answer), None)
     parts: list[RenderableType] = [Text(solution.problem.text, style="bold")]
     if chosen is not None:

@@ -1,17 +1,22 @@
-"""solve"""
+"""One problem, end to end. READ THIS FIRST.
+
+problem -> prompt tokens -> N samples through up to M rounds (`loop.py`) -> vote -> solution.
+How long that may take, and how many samples it takes, is `budget.py`'s to say; `solver.py` puts
+the whole behind a plain call that always returns in time.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import math
+from dataclasses import replace
 
 from aimo_submit.budget import Allotment, Tally, pooled
-from aimo_submit.competition import EDITIONS
+from aimo_submit.competition import competition_named
 from aimo_submit.config import Config
 from aimo_submit.genselect import select
 from aimo_submit.loop import sample
-from aimo_submit.records import Problem, Solution, Trace, died
+from aimo_submit.records import Problem, Solution, Trace
 from aimo_submit.run import Run
 from aimo_submit.vote import RULES, confidence, how_won
 
@@ -21,14 +26,14 @@ BEFORE_SELECTION = 0.8  # of a problem's time is for sampling, where a selection
 async def solve(
     run: Run, problem: Problem, traces: list[Trace], allotment: Allotment | None = None
 ) -> Solution:
-    """The problem's solution, inside its allotment. Fills `traces` as it goes."""
+    """Solves the problem inside its allotment, filling `traces` as it goes."""
     now = asyncio.get_running_loop().time
     start, picks = now(), run.config.picks
     allotment = allotment or whole(run.config)
     sampling_s = allotment.deadline_s * (BEFORE_SELECTION if picks else 1)
-    await _sample(run, problem, traces, dataclasses.replace(allotment, deadline_s=sampling_s))
+    await _sample(run, problem, traces, replace(allotment, deadline_s=sampling_s))
     solution = conclude(run.config, problem, traces, now() - start)
-    if picks and not died(traces):
+    if picks and not solution.engine_died:
         solution = await select(run, solution, picks, start + allotment.deadline_s)
         solution.seconds = now() - start
     return solution
@@ -38,19 +43,21 @@ async def _sample(run: Run, problem: Problem, traces: list[Trace], allotment: Al
     """Starts samples, and more as they end, until the vote is decided or the time is up."""
     now = asyncio.get_running_loop().time
     start = now()
-    crew = Crew(run, problem, traces)
+    samples = InFlight(run, problem, traces)
     try:
-        crew.start(allotment.width if allotment.deadline_s > 0 else 0)
-        while await crew.some_end(start + allotment.deadline_s - now()):
-            if allotment.settles(crew.tally, crew.size):
+        samples.start(allotment.width if allotment.deadline_s > 0 else 0)
+        while await samples.some_end(start + allotment.deadline_s - now()):
+            if allotment.settles(samples.tally, len(samples)):
                 break
-            while allotment.may_start(now() - start, crew.size, len(traces)) and not died(traces):
-                crew.start(1)
+            while allotment.may_start(now() - start, len(samples), len(traces)):
+                if any(trace.engine_died for trace in traces):
+                    break
+                samples.start(1)
     finally:
-        await crew.dismiss()
+        await samples.cancel()
 
 
-class Crew:
+class InFlight:
     """The samples of one problem that are under way, and the tally of those that have ended."""
 
     def __init__(self, run: Run, problem: Problem, traces: list[Trace]) -> None:
@@ -59,17 +66,15 @@ class Crew:
         self._tasks: dict[asyncio.Task[None], Trace] = {}
         self.tally = Tally()
 
-    @property
-    def size(self) -> int:
-        """How many samples are under way."""
+    def __len__(self) -> int:
         return len(self._tasks)
 
-    def start(self, samples: int) -> None:
-        """Starts so many more samples."""
-        for _ in range(samples):
+    def start(self, count: int) -> None:
+        """Starts that many more samples."""
+        for _ in range(count):
             trace = Trace(len(self._traces))
             self._traces.append(trace)
-            run = self._run.speaking(trace.sample)
+            run = self._run.for_sample(trace.sample)
             work = sample(run, self._problem, trace, self._prompt(run))
             self._tasks[asyncio.create_task(work)] = trace
 
@@ -81,7 +86,7 @@ class Crew:
         return self._prompts[format.name]
 
     async def some_end(self, seconds: float) -> bool:
-        """Whether a sample has ended, which was waited for no longer than the seconds."""
+        """Waits until a sample has ended; returns False after the seconds, or if there is none."""
         if not self._tasks:
             return False
         limit, first = None if math.isinf(seconds) else seconds, asyncio.FIRST_COMPLETED
@@ -90,7 +95,7 @@ class Crew:
             self.tally.add(trace.answer)
         return bool(ended)
 
-    async def dismiss(self) -> None:
+    async def cancel(self) -> None:
         """Aborts what is under way: the requests in the engine, the code in the sandbox."""
         for task in self._tasks:
             task.cancel()
@@ -98,17 +103,24 @@ class Crew:
 
 
 def whole(config: Config) -> Allotment:
-    """What a problem may use where no budget is kept: all its samples, to their end."""
+    """Allots all samples, to their end, where no budget is kept."""
     limit = math.inf if config.problem_timeout_s is None else config.problem_timeout_s
     return pooled(config.samples, limit, config.early_stop)
 
 
 def conclude(config: Config, problem: Problem, traces: list[Trace], seconds: float) -> Solution:
-    """The solution that the traces amount to as they stand."""
+    """Votes on the traces as they stand; without a vote the answer is the fallback."""
     votes = RULES[config.vote](traces)
-    if votes:
-        answer, reason = votes[0].answer, how_won(votes)
-    else:
-        answer, reason = EDITIONS[config.edition].fallback, "fallback: no sample answered"
-    sure = confidence(traces, answer)
-    return Solution(problem, answer, votes, traces, config.seed, seconds, reason, sure)
+    answers = competition_named(config.edition).answers
+    answer = votes[0].answer if votes else answers.fallback
+    return Solution(
+        problem,
+        answer,
+        votes,
+        traces,
+        config.seed,
+        seconds,
+        reason=how_won(votes) if votes else "fallback: no sample answered",
+        confidence=confidence(traces, answer),
+        fallback=not votes,
+    )

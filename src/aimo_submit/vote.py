@@ -17,7 +17,7 @@ from aimo_submit.records import Outcome, Status, Trace, Vote
 Rule = Callable[[Sequence[Trace]], list[Vote]]
 Signal = Callable[[Trace], float]  # higher: more to be trusted
 
-BETA = 0.25  # a weight is exp(BETA * standardised signal); larger ones can cost: docs/LOG.md
+BETA = 0.25  # a weight is exp(BETA * standardised signal); larger ones can cost: docs/log/votes.md
 
 # The log-odds that the leader is right are SLOPE * lead + INTERCEPT. Fitted to 2,621 problems that
 # other models answered: `benchmarks/votes.py` prints both, and how well they hold.
@@ -32,7 +32,7 @@ def majority(traces: Sequence[Trace]) -> list[Vote]:
 
 
 def weighted(*signals: Signal) -> Rule:
-    """The rule in which a sample weighs exp(BETA * mean of its standardised signals).
+    """Makes the rule in which a sample weighs exp(BETA * mean of its standardised signals).
 
     A signal is standardised over the problem's answered samples; where it is the same in all of
     them it says nothing, and the rule is the majority.
@@ -48,7 +48,7 @@ def weighted(*signals: Signal) -> Rule:
 
 
 def logprob(trace: Trace) -> float:
-    """The mean log-probability of the sample's tokens."""
+    """Returns the mean log-probability of the sample's tokens."""
     total = sum(r.completion.mean_logprob * len(r.completion.tokens) for r in trace.rounds)
     return total / max(1, trace.n_tokens)
 
@@ -93,7 +93,7 @@ RULES: dict[str, Rule] = {
 
 
 def how_won(votes: Sequence[Vote]) -> str:
-    """How the vote was won: "vote", or which tie the earliest sample decided."""
+    """Says how the vote was won: "vote", or which tie the earliest sample decided."""
     tied = [str(vote.answer) for vote in votes if vote.weight == votes[0].weight]
     if len(tied) < 2:
         return "vote"
@@ -101,7 +101,7 @@ def how_won(votes: Sequence[Vote]) -> str:
 
 
 def confidence(traces: Sequence[Trace], answer: int) -> float:
-    """The calibrated probability that the answer is right; 0 for one that no sample gave.
+    """Returns the calibrated probability that the answer is right; 0 for one that no sample gave.
 
     It rises with the answer's samples, falls with those of its best rival and with samples that
     ended without one. It knows nothing of the model: where samples err alike it is too sure.
@@ -113,18 +113,18 @@ def confidence(traces: Sequence[Trace], answer: int) -> float:
 
 
 def ended(traces: Sequence[Trace]) -> int:
-    """The samples that came to their own end; those that were stopped might have answered."""
+    """Counts the samples that came to their own end; the others might have answered."""
     stopped = (Status.ACTIVE, Status.CANCELLED)
     return sum(t.answer is not None or t.status not in stopped for t in traces)
 
 
 def lead(votes: int, rival: int, samples: int) -> float:
-    """By how much an answer leads its rival, as a share of the samples and one more."""
+    """Returns by how much an answer leads its rival, as a share of the samples and one more."""
     return (votes - rival) / (samples + 1)
 
 
 def logistic(x: float) -> float:
-    """The probability whose log-odds are x."""
+    """Returns the probability whose log-odds are x."""
     return 1.0 / (1.0 + math.exp(-x))
 
 
@@ -138,7 +138,7 @@ def _tally(traces: Sequence[Trace], weights: Sequence[float]) -> list[Vote]:
 
 
 def _standardised(values: Sequence[float]) -> list[float]:
-    """The values less their mean over their deviation; 0 for what is not a number."""
+    """Returns the values less their mean over their deviation; 0 for what is not a number."""
     known = [_bounded(v) for v in values if math.isfinite(v)]
     mean = math.fsum(known) / max(1, len(known))
     spread = math.sqrt(math.fsum((v - mean) ** 2 for v in known) / max(1, len(known)))

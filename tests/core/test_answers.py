@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimo_submit.answers import extract, printed, prose
-from aimo_submit.competition import EDITIONS
+from aimo_submit.competition import Answers, competition_named
 from tests import SHARED
 
 CASES = SHARED / "cases" / "extraction_cases.json"
@@ -182,7 +182,7 @@ def test_prose_keeps_what_stands_outside_code_and_output() -> None:
     [
         ("aimo-1", "2^{100}", 376),
         ("aimo-1", "-5", None),
-        ("aimo-2", "1000", None),
+        ("aimo-2", "2034", 34),
         ("aimo-3", "57{,}447", 57447),
         ("aimo-3", "100000", None),
     ],
@@ -190,7 +190,7 @@ def test_prose_keeps_what_stands_outside_code_and_output() -> None:
 def test_the_edition_decides_what_it_admits(
     edition: str, content: str, expected: int | None
 ) -> None:
-    assert extract(f"\\boxed{{{content}}}", EDITIONS[edition].admit) == expected
+    assert extract(f"\\boxed{{{content}}}", competition_named(edition).answers.admit) == expected
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -206,9 +206,9 @@ def test_hostile_text_costs_seconds_at_most(name: str) -> None:
 
 
 def rule(name: str) -> Callable[[int], int | None]:
-    """The edition's reading of an integer by the name that the shared cases give it."""
-    editions = {"mod1000": "aimo-1", "r0_999": "aimo-2", "r0_99999": "aimo-3"}
-    return EDITIONS[editions[name]].admit if name in editions else lambda value: value
+    """How an integer is read, by the name that the shared cases give it."""
+    bounds = {"mod1000": (0, 999, 1000), "r0_999": (0, 999), "r0_99999": (0, 99_999)}
+    return Answers(*bounds.get(name, ())).admit
 
 
 def verdict(case: dict[str, Any]) -> str:
@@ -269,4 +269,4 @@ def test_prose_around_a_box_changes_nothing(pieces: list[str], around: str) -> N
 def test_only_a_number_that_ends_an_output_is_what_code_answers(
     output: str, answer: int | None
 ) -> None:
-    assert printed(output, EDITIONS["aimo-2"].admit) == answer
+    assert printed(output, Answers(0, 999).admit) == answer

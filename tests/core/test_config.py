@@ -24,7 +24,7 @@ from aimo_submit.toml import parse_value, read_toml
         ({"temperature": -0.1}, "must be between 0.0 and"),
         ({"temperature": float("nan")}, "must be between"),
         ({"engine": "vlm"}, "one of transformers, vllm"),
-        ({"edition": "aimo-4"}, "one of aimo-1, aimo-2"),
+        ({"edition": "aimo-4"}, "did you mean aimo-3"),
         ({"vote": "loudest"}, "one of majority"),
         ({"on_failure": "cry"}, "one of prune, restart"),
         ({"problem_timeout_s": 0}, "must be between 1.0"),

@@ -173,7 +173,7 @@ PROGRAMS = [  # a text; what it answers, and how its code ended
     (program("raise ValueError(7)") + "\\boxed{41}", 41, Outcome.ERROR),
     (program("while True: pass") + "\\boxed{41}", 41, Outcome.TIMEOUT),
     (program("x = 42") + "\\boxed{41}", 41, Outcome.OK),
-    (program("print(1234)") + "\\boxed{41}", 41, Outcome.OK),
+    (program("print(-1234)") + "\\boxed{41}", 41, Outcome.OK),
     (program("1 / 0"), None, Outcome.ERROR),
     ("No code, but \\boxed{41}.", 41, None),
     (program("print(42)") + "." * 3000 + "\\boxed{41}", None, None),

@@ -10,7 +10,7 @@ import pytest
 
 from aimo_submit.config import Config
 from aimo_submit.engines import Engine, Sampling
-from aimo_submit.engines.failover import Guarded
+from aimo_submit.engines.failover import Failover
 from aimo_submit.engines.scripted import ScriptedEngine, ScriptedSandbox, StepTime
 from aimo_submit.errors import EngineDied, UserError
 from aimo_submit.formats.families import FORMATS
@@ -42,7 +42,7 @@ def solver_on(engines: Sequence[Engine], config: Config, grace_s: float = 5.0) -
             raise EngineDied("there is none left") from None
 
     async def engine() -> Engine:
-        return await Guarded.start([start])
+        return await Failover.start([start])
 
     async def sandbox() -> Sandbox:
         return ScriptedSandbox(lambda code: Execution(Outcome.OK, "42", 0.0))
@@ -143,7 +143,7 @@ def test_a_start_that_outlasts_a_problem_is_awaited_by_the_next_not_begun_twice(
         return ScriptedEngine(replies(ASK, ANSWER))
 
     async def engine() -> Engine:
-        return await Guarded.start([start])
+        return await Failover.start([start])
 
     async def sandbox() -> Sandbox:
         return ScriptedSandbox(lambda code: Execution(Outcome.OK, "42", 0.0))

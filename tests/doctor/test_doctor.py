@@ -12,6 +12,7 @@ import pytest
 from aimo_submit.doctor import DEFAULT, PUSH, SANDBOX, Finding
 from aimo_submit.doctor.examine import Topics, decides, machine_findings, model_findings, to_do
 from aimo_submit.doctor.kaggle import Surroundings, kaggle_findings, mount_findings
+from aimo_submit.kaggle.client.bundle import SUBMISSION
 from aimo_submit.machines.detect import detect
 from tests.kaggle.test_metadata import write_kernel
 
@@ -36,7 +37,7 @@ def run(home: Path, *, path: Path | None = None, **variables: str) -> tuple[int,
     if path:
         environ["PATH"] = f"{path}:{environ['PATH']}"
     done = subprocess.run(
-        [sys.executable, "-m", "aimo_submit.cli.main", "doctor", "--folder", str(home)],
+        [sys.executable, "-m", "aimo_submit", "doctor", "--folder", str(home)],
         env=environ, capture_output=True, text=True, timeout=200,
     )  # fmt: skip
     assert "Traceback" not in done.stderr
@@ -95,7 +96,7 @@ def test_a_broken_driver_is_no_reason_to_fall_over(tmp_path: Path, script: str) 
 
 def test_nothing_heavy_is_imported() -> None:
     code = (
-        "import sys; from aimo_submit.cli.main import main; main(['doctor']); "
+        "import sys; from aimo_submit.cli import main; main(['doctor']); "
         "loaded = {m.split('.')[0] for m in sys.modules}; "
         "print(loaded & {'torch', 'transformers', 'vllm', 'kaggle', 'kagglesdk'})"
     )
@@ -143,7 +144,7 @@ def test_a_token_in_the_environment_is_found_and_not_shown(tmp_path: Path) -> No
 
 def test_a_kernel_that_is_not_built_yet_is_to_be_built(tmp_path: Path) -> None:
     folder = write_kernel(tmp_path / "kernel")
-    (folder / "notebooks/submission.ipynb").unlink()
+    (folder / SUBMISSION).unlink()
     line = told(list(kaggle_findings(around(tmp_path))), "kernel-metadata.json")
     assert (line.job, line.fix) == (PUSH, "aimo-submit build")
     write_kernel(folder, title=None, language="perl")

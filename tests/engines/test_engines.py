@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import pytest
 
 from aimo_submit.engines import Engine, Sampling
-from aimo_submit.engines.failover import Guarded
+from aimo_submit.engines.failover import Failover
 from aimo_submit.engines.scripted import ScriptedEngine, StepTime, simulate
 from aimo_submit.errors import EngineDied, UserError
 from aimo_submit.records import Completion, Finish
@@ -25,7 +25,7 @@ from tests.engines.vllm_server import VllmServer
 
 T = TypeVar("T")
 CONTEXT = 256
-ENGINES = ("scripted", "guarded", "transformers", "vllm", "openai")
+ENGINES = ("scripted", "failover", "transformers", "vllm", "openai")
 CORPUS = [
     "What is the remainder when 12 is divided by 5? ```python\nprint(12 % 5)\n``` \\boxed{2}",
     "naïve Ünïcode 数学 ∑ ≤ π",
@@ -133,15 +133,15 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
 
 def _ways(name: str, request: pytest.FixtureRequest) -> tuple[Any, Callable[..., str]]:
     """How to start an engine of that name, and how its tokens decode."""
-    if name in ("scripted", "guarded"):
+    if name in ("scripted", "failover"):
 
         async def scripted() -> Engine:
             return ScriptedEngine(babble, StepTime(0.001, 0.0), context=CONTEXT)
 
-        async def guarded() -> Engine:
-            return await Guarded.start([scripted, scripted])
+        async def failover() -> Engine:
+            return await Failover.start([scripted, scripted])
 
-        start = scripted if name == "scripted" else guarded
+        start = scripted if name == "scripted" else failover
         return start, lambda tokens: bytes(tokens).decode()
     folder = request.getfixturevalue("model")
     from transformers import AutoTokenizer
@@ -204,7 +204,7 @@ def test_a_turn_ends_by_the_model_or_by_the_limit(subject: Subject) -> None:
 
 
 def test_a_stop_token_ends_the_turn_and_is_left_out(subject: Subject) -> None:
-    if subject.name in ("scripted", "guarded"):
+    if subject.name in ("scripted", "failover"):
         pytest.skip("its script says where a turn ends")
     (free,) = subject.complete(sampling())
     last = free.tokens[20]
@@ -318,7 +318,7 @@ async def _gone(processes: set[int]) -> None:
 
 
 def test_an_engine_that_dies_says_so_to_all_and_hangs_nobody(subject: Subject) -> None:
-    if subject.name in ("scripted", "guarded", "openai"):
+    if subject.name in ("scripted", "failover", "openai"):
         pytest.skip("it has nothing of its own that can die; test_failover.py, test_openai.py")
     before = _descendants()
     engine = subject.run(subject.start(), 120)

@@ -19,7 +19,7 @@ pytest.importorskip("aiohttp", reason="needs the extra `openai`")
 from aimo_submit.cards import load_card
 from aimo_submit.config import Config
 from aimo_submit.engines import Sampling
-from aimo_submit.engines.failover import Guarded
+from aimo_submit.engines.failover import Failover
 from aimo_submit.engines.openai import OpenAIEngine, starters
 from aimo_submit.errors import EngineDied, UserError
 from aimo_submit.records import Completion, Finish, Problem, Status, Trace
@@ -217,7 +217,7 @@ def test_of_several_servers_each_serves_its_samples_and_one_that_is_down_is_left
     async def work() -> None:
         async with Stub() as one, Stub() as other:
             urls = [one.url, "http://127.0.0.1:9/v1", other.url]
-            engine = await Guarded.start(starters(MODEL, {"base_url": urls}))
+            engine = await Failover.start(starters(MODEL, {"base_url": urls}))
             async with asyncio.timeout(30):
                 while engine.drawn < 2 * len(TEXT):  # both are up: each has told its first text
                     await asyncio.sleep(0.01)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from aimo_submit.competition import EDITIONS
+from aimo_submit.competition import competition_named, names
 from aimo_submit.errors import UserError
 from aimo_submit.evaluate.problem_sets import NAMED, load_problems
 from tests import SHARED
 
-AIMO_1, AIMO_2, ANY = EDITIONS["aimo-1"], EDITIONS["aimo-2"], EDITIONS["any"]
+AIMO_1, AIMO_2, ANY = map(competition_named, ("aimo-1", "aimo-2", "any"))
 DATA = SHARED / "data"
 
 
@@ -25,8 +25,8 @@ def write(path: Path, text: str) -> str:
 
 @pytest.mark.parametrize(("name", "least"), [("tiny", 100), ("original", 60)])
 def test_the_bundled_sets_hold_valid_answers_for_every_edition(name: str, least: int) -> None:
-    for edition in EDITIONS.values():
-        problems = load_problems(name, edition)
+    for competition in map(competition_named, names()):
+        problems = load_problems(name, competition)
         assert len(problems) >= least
         assert all(p.answer is not None and 0 <= p.answer <= 999 for p in problems)
 
@@ -102,7 +102,7 @@ def test_the_real_sets_are_read_as_they_are() -> None:
     assert counts["math_test_level4_int.jsonl"] == 754
     assert counts["math_test_level5_int.jsonl"] == 721
     assert len(load_problems(str(DATA / "aimo2_reference.csv"), AIMO_2)) == 10
-    assert len(load_problems(str(DATA / "aimo3_reference.csv"), EDITIONS["aimo-3"])) == 10
+    assert len(load_problems(str(DATA / "aimo3_reference.csv"), competition_named("aimo-3"))) == 10
 
 
 def upstream(level: int, number: int, boxed: str) -> str:
@@ -154,7 +154,7 @@ def test_without_the_hub_one_line_says_how_to_go_on() -> None:
     code = """
 import os, sys
 os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
-from aimo_submit.cli.main import main
+from aimo_submit.cli import main
 sys.exit(main(["eval", "aime"]))
 """
     pytest.importorskip("datasets")

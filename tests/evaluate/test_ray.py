@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from aimo_submit.cards import config_for
-from aimo_submit.cli.main import main
-from aimo_submit.competition import EDITIONS
+from aimo_submit.cli import main
+from aimo_submit.competition import competition_named
 from aimo_submit.config import Config
 from aimo_submit.errors import EngineDied, UserError, install
 from aimo_submit.evaluate.problem_sets import load_problems
@@ -82,7 +82,7 @@ def test_a_killed_actor_loses_nothing_and_the_answers_are_those_of_one_solver(
     tmp_path: Path,
 ) -> None:
     config, card = config_for({"samples": 6, "edition": "aimo-2"})
-    tasks = [(p, 0) for p in load_problems("tiny", EDITIONS["aimo-2"])[:8]]
+    tasks = [(p, 0) for p in load_problems("tiny", competition_named("aimo-2"))[:8]]
     with (
         Journal(tmp_path / "one.jsonl", settings_of(config)) as journal,
         start_solver(config, card) as solver,
@@ -208,7 +208,7 @@ def test_without_ray_or_a_cluster_one_line_says_what_to_do(
     tmp_path: Path, before: str, address: str, message: str
 ) -> None:
     code = f"import sys; {before}\n"
-    code += "from aimo_submit.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    code += "from aimo_submit.cli import main; sys.exit(main(sys.argv[1:]))"
     asked = ["eval", "tiny", "--limit", "1", "--ray", address, "--out", str(tmp_path / "j.jsonl")]
     done = subprocess.run(
         [sys.executable, "-c", code, *asked], capture_output=True, text=True, check=False

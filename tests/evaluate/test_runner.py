@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from aimo_submit.cli.main import main
+from aimo_submit.cli import main
 from aimo_submit.config import Config
 from aimo_submit.engines import Engine
 from aimo_submit.engines.scripted import ScriptedEngine, ScriptedSandbox
@@ -34,7 +34,7 @@ PROBLEMS, SEEDS, SAMPLES = 6, 2, 8
 def eval_command(out: Path) -> list[str]:
     """A small evaluation of the bundled model as a user would start it."""
     sizes = ["--limit", str(PROBLEMS), "--seeds", str(SEEDS), "--samples", str(SAMPLES)]
-    return [sys.executable, "-m", "aimo_submit.cli.main", "eval", "tiny", *sizes, "--out", str(out)]
+    return [sys.executable, "-m", "aimo_submit", "eval", "tiny", *sizes, "--out", str(out)]
 
 
 def lines_in(path: Path) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from aimo_submit.cli.main import main
+from aimo_submit.cli import main
 from aimo_submit.cli.tables import seeds_table
 from aimo_submit.config import Config
 from aimo_submit.evaluate.summary import compare, submission, summarise

@@ -7,7 +7,6 @@ possible. It answers as scripted, notes every request, and refuses what carries 
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
 import multiprocessing
@@ -229,24 +228,7 @@ def _child(
     for number, name in ((1, "stdout"), (2, "stderr")):
         file = os.open(f"{temp}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, number)
-    sys.exit(main(words, silence_s))
+    from aimo_submit.cli import main
+    from aimo_submit.cli.kaggle import Times
 
-
-def main(words: list[str], silence_s: float) -> int:
-    """The exit code of the kernel's commands, asking without pause."""
-    from aimo_submit.cli.kaggle import add_kernel_commands
-    from aimo_submit.cli.upload import add_upload_command
-    from aimo_submit.errors import UserError
-
-    parser = argparse.ArgumentParser()
-    commands = parser.add_subparsers(required=True)
-    add_kernel_commands(commands, every_s=0.01, silence_s=silence_s)
-    add_upload_command(commands, every_s=0.01, silence_s=silence_s)
-    args = parser.parse_args(words)
-    try:
-        return int(args.run(args))
-    except UserError as error:
-        print(f"aimo-submit: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    sys.exit(main(words, times=Times(every_s=0.01, silence_s=silence_s)))

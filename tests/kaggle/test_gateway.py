@@ -23,17 +23,24 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from aimo_submit.competition import EDITIONS
+from aimo_submit.competition import competition_named
 from aimo_submit.config import Config
 from aimo_submit.engines import Engine, Sampling
 from aimo_submit.engines.scripted import ScriptedEngine, ScriptedSandbox
 from aimo_submit.errors import EngineDied, UserError
 from aimo_submit.formats.families import FORMATS
 from aimo_submit.journal import read_journal
-from aimo_submit.kaggle.rehearsal.fake_gateway import StandIn
+from aimo_submit.kaggle.rehearsal.fake_gateway import FakeGateway
 from aimo_submit.kaggle.runtime.gateway import predict_function, serve
-from aimo_submit.kaggle.runtime.predictor import Predictor, Start, Watch, admitted, plain
-from aimo_submit.kaggle.runtime.threads import background, process_age_s
+from aimo_submit.kaggle.runtime.predictor import (
+    Predictor,
+    Start,
+    Watch,
+    admitted,
+    background,
+    plain,
+)
+from aimo_submit.kaggle.runtime.time_limits import process_age_s
 from aimo_submit.records import Completion, Execution, Outcome, Problem, Solution
 from aimo_submit.sandbox import Sandbox
 from aimo_submit.sandbox.client.fork_server import ForkServer
@@ -143,7 +150,7 @@ def test_every_edition_ends_in_a_valid_submission(edition: str, tmp_path: Path) 
     config = Config(samples=3, edition=edition, problem_timeout_s=20)
     texts = [TEXT, "Wie groß ist $6·7$? 求积 🧮", "x" * 100_000, None, TEXT]
     data = problems_csv(tmp_path, ["229ee8", "246d26", "2fc4ad", "430b63", "5277ed"], texts)
-    package = StandIn(edition, data, tmp_path)
+    package = FakeGateway(edition, data, tmp_path)
     with predicting(starter(make_sandbox=forks), config, tmp_path / "runs") as predictor:
         serve(predictor, data, package)
     assert package.verdict.valid, package.verdict
@@ -162,7 +169,7 @@ def test_an_id_comes_back_as_the_csv_made_it(
     ids: Sequence[object], dtype: type[pl.DataType], tmp_path: Path
 ) -> None:
     data = problems_csv(tmp_path, ids, [TEXT] * 2)
-    package = StandIn("aimo-2", data, tmp_path)
+    package = FakeGateway("aimo-2", data, tmp_path)
     with predicting(starter(), QUICK, tmp_path / "runs") as predictor:
         serve(predictor, data, package)
         frame = predict_function(predictor)(pl.Series("id", ids[:1]), pl.Series("problem", [TEXT]))
@@ -198,7 +205,7 @@ def test_two_hundred_problems_with_a_fifth_at_fault_get_two_hundred_answers(
     rng.shuffle(faults)
     texts = [f"{TEXT} fault: {name};" for name in faults]
     data = problems_csv(tmp_path, range(200), texts)
-    package = StandIn("aimo-3", data, tmp_path)
+    package = FakeGateway("aimo-3", data, tmp_path)
     threads, children = threads_of_this(), children_of_this()
     config = Config(
         samples=2, edition="aimo-3", problem_timeout_s=1, total_time_s=5000, problems=200
@@ -461,13 +468,13 @@ def test_the_text_is_found_in_what_a_gateway_hands_over(value: object, text: str
 @pytest.mark.parametrize(
     ("edition", "answer", "sent"),
     [
-        ("aimo-1", 1042, 42), ("aimo-2", 1042, 0), ("aimo-3", 99_999, 99_999),
+        ("aimo-1", 1042, 42), ("aimo-2", 1042, 42), ("aimo-3", 99_999, 99_999),
         ("aimo-3", 100_000, 0), ("aimo-2", -1, 0), ("aimo-2", None, 0), ("aimo-2", 4.0, 0),
         ("any", 1 << 63, 0), ("any", -5, -5), ("aimo-2", "7", 0),
     ],
 )  # fmt: skip
 def test_an_answer_out_of_range_is_the_fallback(edition: str, answer: object, sent: int) -> None:
-    assert admitted(EDITIONS[edition], answer) == sent
+    assert admitted(competition_named(edition), answer) == sent
 
 
 # What is left behind
@@ -575,7 +582,7 @@ def test_a_thread_that_has_no_memory_to_begin_is_not_waited_for() -> None:
     subprocess.run([sys.executable, "-c", famished], env=environ, timeout=60, check=True)
 
 
-# The stand-in refuses what the gateways refuse
+# The fake gateway refuses what the gateways refuse
 
 
 def frame(**columns: Any) -> pl.DataFrame:
@@ -584,10 +591,10 @@ def frame(**columns: Any) -> pl.DataFrame:
 
 def verdict_of(edition: str, predict: Callable[..., Any], folder: Path, speed: float = 1.0) -> Any:
     data = problems_csv(folder, ["a", "b", "c"], [TEXT] * 3)
-    stand_in = StandIn(edition, data, folder, speed=speed)
-    make = stand_in.AIMO2InferenceServer if edition == "aimo-2" else stand_in.AIMO3InferenceServer
+    gateway = FakeGateway(edition, data, folder, speed=speed)
+    make = gateway.AIMO2InferenceServer if edition == "aimo-2" else gateway.AIMO3InferenceServer
     make(predict).run_local_gateway((str(data),))
-    return stand_in.verdict
+    return gateway.verdict
 
 
 @pytest.mark.parametrize(
@@ -606,7 +613,7 @@ def verdict_of(edition: str, predict: Callable[..., Any], folder: Path, speed: f
     ],
     ids=["two rows", "list", "dict", "None", "int", "str", "mixed", "bits", "raises", "exits"],
 )  # fmt: skip
-def test_the_stand_in_ends_a_run_without_a_submission(
+def test_the_gateway_ends_a_run_without_a_submission(
     returned: Callable[[str], Any], tmp_path: Path
 ) -> None:
     verdict = verdict_of("aimo-3", lambda id, problem: returned(id[0]), tmp_path)
@@ -616,7 +623,7 @@ def test_the_stand_in_ends_a_run_without_a_submission(
 
 
 @pytest.mark.parametrize("answer", [1.0, "1", -1, 100_000, None])
-def test_the_stand_in_accepts_and_reports_a_wrong_kind_of_answer(
+def test_the_gateway_accepts_and_reports_a_wrong_kind_of_answer(
     answer: object, tmp_path: Path
 ) -> None:
     verdict = verdict_of("aimo-3", lambda id, p: frame(id=id, answer=[answer]), tmp_path)
@@ -648,13 +655,13 @@ def test_aimo_2_comes_in_random_order_and_aimo_3_in_that_of_the_file(tmp_path: P
     orders: dict[str, list[int]] = {"aimo-2": [], "aimo-3": []}
     data = problems_csv(tmp_path, range(20), [TEXT] * 20)
     for edition, order in orders.items():
-        stand_in = StandIn(edition, data, tmp_path)
+        gateway = FakeGateway(edition, data, tmp_path)
 
         def predict(id: pl.Series, problem: pl.Series, order: list[int] = order) -> pl.DataFrame:
             order.append(id[0])
             return frame(id=id, answer=[1])
 
-        stand_in.AIMO3InferenceServer(predict).serve()
+        gateway.AIMO3InferenceServer(predict).serve()
     assert orders["aimo-3"] == list(range(20))
     assert orders["aimo-2"] != list(range(20))
     assert sorted(orders["aimo-2"]) == list(range(20))
@@ -662,7 +669,7 @@ def test_aimo_2_comes_in_random_order_and_aimo_3_in_that_of_the_file(tmp_path: P
 
 def test_aimo_1_wants_each_problem_answered_before_the_next(tmp_path: Path) -> None:
     data = problems_csv(tmp_path, ["a", "b"], [TEXT] * 2)
-    rows = StandIn("aimo-1", data, tmp_path).make_env().iter_test()
+    rows = FakeGateway("aimo-1", data, tmp_path).make_env().iter_test()
     next(rows)
     with pytest.raises(RuntimeError, match="predict"):
         next(rows)

@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from aimo_submit.competition import EDITIONS
+from aimo_submit.competition import competition_named
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle.client import gate, ledger
 from aimo_submit.kaggle.client.api import KaggleFailed, asking, credentials
+from aimo_submit.kaggle.client.bundle import CONFIG, SUBMISSION, TEMPLATE
 from aimo_submit.kaggle.client.gate import note as note_rehearsal
 from aimo_submit.kaggle.client.kernel import Patience, log_events
 from aimo_submit.kaggle.client.ledger import Entry
@@ -280,9 +281,9 @@ def test_what_cannot_be_looked_at_is_told_and_does_not_stop_the_push(
 
 def own_notebook(kit: Kit) -> None:
     """The kernel is the kit's own notebook now, with settings."""
-    (kit.folder / "notebooks/submission.py").write_text("# %%\n# @KIT@\n# @SETTINGS@\n")
-    (kit.folder / "notebooks/config.toml").write_text('model = "tiny-tir"\nsamples = 7\n')
-    (kit.folder / "notebooks/submission.ipynb").unlink()
+    (kit.folder / TEMPLATE).write_text("# %%\n# @KIT@\n# %%\n# @SETTINGS@\n")
+    (kit.folder / CONFIG).write_text('model = "tiny-tir"\nsamples = 7\n')
+    (kit.folder / SUBMISSION).unlink()
 
 
 def test_the_kits_own_notebook_is_built_and_not_pushed_unless_it_was_rehearsed(kit: Kit) -> None:
@@ -292,7 +293,7 @@ def test_the_kits_own_notebook_is_built_and_not_pushed_unless_it_was_rehearsed(k
     assert kit.stub.asked == []
     note_rehearsal(kit.folder, "aimo-1", "fine")
     kit.good("push", "--no-wait")
-    (kit.folder / "notebooks/config.toml").write_text('model = "tiny-tir"\nsamples = 8\n')
+    (kit.folder / CONFIG).write_text('model = "tiny-tir"\nsamples = 8\n')
     assert "is not what was rehearsed" in kit.bad("push", code=2)
     assert len(kit.stub.bodies(SAVE)) == 1
     [entry] = kit.entries()
@@ -596,7 +597,7 @@ def test_a_file_that_kaggle_would_reject_or_misread_fails(
     tmp_path: Path, content: bytes, message: str
 ) -> None:
     with pytest.raises(KaggleFailed, match=message):
-        check(put(tmp_path, content), EDITIONS["aimo-2"], accept=True)
+        check(put(tmp_path, content), competition_named("aimo-2"), accept=True)
     assert not checked_before(tmp_path)
 
 
@@ -618,22 +619,22 @@ def test_an_unhealthy_run_fails_unless_it_is_accepted(
     """A fallback everywhere gives a valid file too."""
     folder = put(tmp_path, parquet(answers), log, table)
     with pytest.raises(KaggleFailed, match=message):
-        check(folder, EDITIONS["aimo-3"])
+        check(folder, competition_named("aimo-3"))
     assert not checked_before(folder)
-    check(folder, EDITIONS["aimo-3"], accept=True)
+    check(folder, competition_named("aimo-3"), accept=True)
     assert checked_before(folder)
 
 
 def test_zeros_that_were_voted_for_are_healthy(tmp_path: Path) -> None:
     """The three public problems of AIMO-3 all have the answer 0."""
     table = "problem,answer,reason\na,0,vote\nb,0,vote\n"
-    found = check(put(tmp_path, parquet([0, 0]), LOG, table), EDITIONS["aimo-3"])
+    found = check(put(tmp_path, parquet([0, 0]), LOG, table), competition_named("aimo-3"))
     assert (found.rows, found.fallbacks, found.alarms) == (2, 0, ())
 
 
 def test_a_samples_own_error_is_no_alarm(tmp_path: Path) -> None:
     log = json.dumps([{"stream_name": "stdout", "data": "Traceback (most recent call last)\n"}])
-    assert check(put(tmp_path, parquet([1]), log), EDITIONS["any"]).alarms == ()
+    assert check(put(tmp_path, parquet([1]), log), competition_named("any")).alarms == ()
 
 
 # submit

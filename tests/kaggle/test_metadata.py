@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from aimo_submit.errors import UserError
+from aimo_submit.kaggle.client.bundle import SUBMISSION
 from aimo_submit.kaggle.client.metadata import read_metadata, slugify
 
 GOOD: dict[str, Any] = {
     "id": "ada/aimo-submit",
     "title": "aimo-submit",
-    "code_file": "notebooks/submission.ipynb",
+    "code_file": str(SUBMISSION),
     "language": "python",
     "kernel_type": "notebook",
     "is_private": True,
@@ -33,9 +34,10 @@ GOOD: dict[str, Any] = {
 def write_kernel(folder: Path, **changes: Any) -> Path:
     """The folder, now with a notebook and metadata; a change to `...` takes the key out."""
     data = {k: v for k, v in (GOOD | changes).items() if v is not ...}
-    (folder / "notebooks").mkdir(parents=True, exist_ok=True)
+    for name in ("notebooks", SUBMISSION.parent):
+        (folder / name).mkdir(parents=True, exist_ok=True)
     cell = {"cell_type": "code", "source": ["a = 1\n", "a"], "outputs": [{"text": "1"}]}
-    (folder / "notebooks/submission.ipynb").write_text(json.dumps({"cells": [cell]}))
+    (folder / SUBMISSION).write_text(json.dumps({"cells": [cell]}))
     (folder / "notebooks/plain.py").write_text("print(1)\n")
     (folder / "kernel-metadata.json").write_text(json.dumps(data))
     return folder

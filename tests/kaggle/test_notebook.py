@@ -1,8 +1,12 @@
-"""The notebook: built from the tree, small, and run in a real Jupyter kernel as Kaggle would."""
+"""The notebook: built from the tree, small, and run in a real Jupyter kernel as Kaggle would.
+
+What is packed into it has tests of its own, in `test_closure.py`.
+"""
 
 from __future__ import annotations
 
 import ast
+import json
 import os
 import shutil
 import subprocess
@@ -17,12 +21,23 @@ import polars as pl
 import pytest
 
 from aimo_submit.cards import Card
-from aimo_submit.cli.main import main
+from aimo_submit.cli import main
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
-from aimo_submit.kaggle.client.bundle import build, digest, kit_files, package_hash, stale
+from aimo_submit.kaggle.client.bundle import (
+    AT_HOME,
+    CONFIG,
+    SUBMISSION,
+    TEMPLATE,
+    build,
+    digest,
+    for_kaggle,
+    kit_files,
+    stale,
+)
 from aimo_submit.kaggle.client.output import fallbacks
-from aimo_submit.kaggle.runtime.checks import engine_faults, model_faults
+from aimo_submit.kaggle.rehearsal import fake_gateway
+from aimo_submit.kaggle.runtime.setup import engine_faults, model_faults
 from aimo_submit.kaggle.runtime.time_limits import brief
 from aimo_submit.machines import Size, recognise
 from aimo_submit.machines.detect import Gpu, Machine, detect
@@ -33,10 +48,10 @@ SLUG = "ai-mathematical-olympiad-prize"
 TINY = 'model = "tiny-tir"\nedition = "aimo-1"\nsamples = 4\ntotal_time_s = 300\n'
 GATEWAY = """
 from pathlib import Path
-from aimo_submit.kaggle.rehearsal.fake_gateway import StandIn
+from .fake_gateway import FakeGateway
 
 def make_env():
-    return StandIn("aimo-1", ROOT / "test.csv", Path.cwd()).make_env()
+    return FakeGateway("aimo-1", Path(__file__).parents[1] / "test.csv", Path.cwd()).make_env()
 """
 RERUN = {"KAGGLE_IS_COMPETITION_RERUN": "1"}
 T4 = Gpu("Tesla T4", 15.0, (7, 5))
@@ -45,7 +60,7 @@ T4 = Gpu("Tesla T4", 15.0, (7, 5))
 def folder_with(settings: str, path: Path) -> Path:
     """A folder with the templates, and the notebooks built with those settings."""
     shutil.copytree(ROOT / "notebooks", path / "notebooks")
-    (path / "notebooks/config.toml").write_text(settings)
+    (path / CONFIG).write_text(settings)
     build(path)
     return path
 
@@ -72,6 +87,7 @@ def input_tree(root: Path) -> Path:
     competition = root / "competitions" / SLUG
     (competition / "aimo").mkdir(parents=True)
     (competition / "aimo/__init__.py").write_text(GATEWAY)
+    shutil.copy(fake_gateway.__file__, competition / "aimo")
     texts = ["Find the remainder when $3^{100}$ is divided by $77$.", "What is $6 \\cdot 7$?"]
     pl.DataFrame({"id": ["229ee8", "246d26"], "problem": texts}).write_csv(competition / "test.csv")
     shutil.copytree(ROOT / "models/tiny-tir", root / "models/me/tiny-tir/transformers/default/1")
@@ -81,10 +97,12 @@ def input_tree(root: Path) -> Path:
 class Ran:
     """A run of a notebook: what its cells printed, how it ended, what it left."""
 
-    def __init__(self, kit: Path, inputs: Path, work: Path, **environment: str) -> None:
+    def __init__(
+        self, kit: Path, inputs: Path, work: Path, name: Path = SUBMISSION, **environment: str
+    ) -> None:
         work.mkdir()
         self.folder, self.error = work, ""
-        book = nbformat.read(kit / "notebooks/submission.ipynb", 4)
+        book = nbformat.read(kit / name, 4)
         where: Mapping[str, Any] = {"metadata": {"path": str(work)}}
         client = nbclient.NotebookClient(book, timeout=600, resources=where, kernel_name="python3")
         clean = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
@@ -108,35 +126,43 @@ def test_the_notebooks_in_the_repository_are_those_of_this_tree() -> None:
     assert stale(ROOT) == [], "run aimo-submit build"
 
 
-def test_the_notebook_is_small_and_without_functions() -> None:
-    book = nbformat.read(ROOT / "notebooks/submission.ipynb", 4)
+@pytest.mark.parametrize("place", ["home", "kaggle"])
+def test_the_notebook_is_small_and_without_functions(place: str, tiny: Path) -> None:
+    file = ROOT / AT_HOME if place == "home" else tiny / SUBMISSION
+    book = nbformat.read(file, 4)
     code = [cell for cell in book.cells if cell.cell_type == "code"]
-    assert len(code) <= 8
+    assert len(code) == (7 if place == "home" else 8)
     assert not any(cell.outputs or cell.execution_count for cell in code)
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
     nodes = [node for cell in code for node in ast.walk(ast.parse(cell.source))]
     assert not any(isinstance(node, kinds) for node in nodes)
-    assert "do not" in book.cells[0].source
-    written = [*lines_of("submission.py"), *lines_of("config.toml")]
-    assert len(written) <= 60
-    assert (ROOT / "notebooks/submission.ipynb").stat().st_size < 1_000_000
+    assert "edit those" in book.cells[0].source
+    assert len([*lines_of(TEMPLATE), *lines_of(CONFIG)]) <= 60
+    assert file.stat().st_size < (10_000 if place == "home" else 200_000)
 
 
-def lines_of(name: str) -> list[str]:
-    lines = (ROOT / "notebooks" / name).read_text().splitlines()
+def test_the_notebook_for_kaggle_is_not_kept_in_git() -> None:
+    listed = subprocess.run(
+        ["git", "check-ignore", str(SUBMISSION)], cwd=ROOT, capture_output=True, text=True
+    )
+    if listed.returncode == 128:
+        pytest.skip("this is no git repository")
+    assert listed.stdout.strip() == str(SUBMISSION)
+
+
+def test_the_kernels_metadata_names_the_notebook_that_is_built() -> None:
+    metadata = json.loads((ROOT / "kernel-metadata.json").read_text())
+    assert metadata["code_file"] == str(SUBMISSION)
+
+
+def lines_of(name: Path) -> list[str]:
+    lines = (ROOT / name).read_text().splitlines()
     return [line for line in lines if line.strip() not in ("", "#") and not line.startswith("# %%")]
-
-
-def test_the_kit_holds_the_cards_and_no_weights() -> None:
-    files = kit_files()
-    assert "aimo_submit/models/tiny-tir.toml" in files
-    assert "aimo_submit/kaggle/runtime/steps.py" in files
-    assert {Path(name).suffix for name in files} == {".py", ".toml"}
 
 
 def test_the_digest_follows_the_code_and_the_settings_and_not_the_commit(tmp_path: Path) -> None:
     folder = folder_with(TINY, tmp_path / "a")
-    notebook = folder / "notebooks/submission.ipynb"
+    notebook = folder / SUBMISSION
     before = digest(notebook)
     build(folder)
     assert digest(notebook) == before
@@ -146,8 +172,8 @@ def test_the_digest_follows_the_code_and_the_settings_and_not_the_commit(tmp_pat
     assert digest(notebook) == before
     notebook.write_text(text.replace("samples = 4", "samples = 5"))
     assert digest(notebook) != before
-    files = kit_files()
-    assert package_hash({**files, "aimo_submit/vote.py": b""}) != package_hash(files)
+    notebook.write_text(text.replace("PACKAGE = '", "PACKAGE = '0"))
+    assert digest(notebook) != before
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"cells": 1}'])
@@ -162,10 +188,13 @@ def test_check_fails_where_the_notebook_does_not_correspond(
 ) -> None:
     folder = folder_with(TINY, tmp_path / "a")
     assert main(["build", "--check", "--folder", str(folder)]) == 0
-    with (folder / "notebooks/submission.py").open("a") as template:
+    with (folder / TEMPLATE).open("a") as template:
         template.write("\nprint(1)\n")
     assert main(["build", "--check", "--folder", str(folder)]) == 1
-    assert "run aimo-submit build" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "run aimo-submit build" in said
+    assert str(AT_HOME) in said
+    assert str(SUBMISSION) not in said  # it is made when it is needed
 
 
 @pytest.mark.parametrize(
@@ -184,10 +213,35 @@ def test_settings_that_would_fail_on_kaggle_are_refused_when_it_is_built(
         folder_with(settings, tmp_path / "a")
 
 
+def test_a_competition_of_the_users_own_travels_and_is_found_by_its_name(tmp_path: Path) -> None:
+    own = tmp_path / "mine.toml"
+    own.write_text("hours = 2.0\nproblems = 7\n")
+    files = kit_files("import aimo_submit.competition", str(own))
+    root = tmp_path / "unpacked"
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    code = "from aimo_submit.competition import competition_named as c; print(c('mine.toml').hours)"
+    done = python(code, PYTHONPATH=str(root))
+    assert done.stdout == "2.0\n", done.stderr
+
+
 def test_a_folder_without_a_template_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(TINY)
     with pytest.raises(UserError, match="no template"):
         build(tmp_path, tmp_path / "config.toml")
+
+
+def test_the_readable_notebook_has_each_file_in_a_hidden_cell_without_magics(tiny: Path) -> None:
+    text = for_kaggle(tiny, tiny / CONFIG, readable=True)
+    cells = [c for c in nbformat.reads(text, 4).cells if c.source.startswith("KIT[")]
+    assert all(cell.metadata["_kg_hide-input"] for cell in cells)
+    kit: dict[str, str] = {}
+    for cell in cells:
+        exec(cell.source, {"KIT": kit})
+        assert len(kit) == cells.index(cell) + 1
+    assert kit["aimo_submit/vote.py"] == (ROOT / "src/aimo_submit/vote.py").read_text()
+    assert len(text) < 600_000
 
 
 # Run
@@ -202,8 +256,18 @@ def test_one_file_runs_to_a_valid_submission(tiny: Path, finished: Ran) -> None:
     assert left == ["submission.parquet", "summary-1.csv", "traces-1.jsonl"]
     assert "interactive run" in ran.text
     assert "pow(3, 100, 77)" in ran.text  # the sample problem's work
-    built = (tiny / "notebooks/submission.ipynb").read_text()
+    built = (tiny / SUBMISSION).read_text()
     assert built.partition("PACKAGE = '")[2][:16] in ran.text
+
+
+def test_the_notebook_that_a_person_opens_runs_at_home(tiny: Path, tmp_path: Path) -> None:
+    environment = {"PYTHONPATH": str(ROOT / "src"), "TMPDIR": str(tmp_path)}
+    ran = Ran(tiny, tmp_path, tmp_path / "opened", AT_HOME, **environment)
+    assert ran.error == "", ran.traceback
+    assert "interactive run" in ran.text
+    [left] = tmp_path.glob("aimo-submit-home-*/working/submission.parquet")
+    assert dict(pl.read_parquet(left).iter_rows())["home-2"] == 67
+    assert list(ran.folder.iterdir()) == []
 
 
 def test_a_missing_model_stops_the_interactive_run_with_one_line(
@@ -250,7 +314,7 @@ def test_a_rerun_whose_vllm_is_broken_goes_on_with_the_engine_that_works(
 
 def test_settings_that_are_no_toml_leave_a_rerun_its_edition(inputs: Path, tmp_path: Path) -> None:
     kit = folder_with(TINY, tmp_path / "kit")
-    notebook = kit / "notebooks/submission.ipynb"
+    notebook = kit / SUBMISSION
     notebook.write_text(notebook.read_text().replace("samples = 4", "samples = four"))
     shutil.rmtree(inputs / "models")
     competition = inputs / "competitions" / SLUG
@@ -281,7 +345,7 @@ def test_the_analysis_notebook_reads_what_a_run_left(
 ) -> None:
     version = tmp_path / "runs/aimo-submit/3"
     shutil.copytree(finished.folder, version)
-    book = nbformat.read(tiny / "notebooks/frames.ipynb", 4)
+    book = nbformat.read(tiny / "notebooks/analysis.ipynb", 4)
     where = {"metadata": {"path": str(tmp_path)}}
     client = nbclient.NotebookClient(book, timeout=300, resources=where, kernel_name="python3")
     client.execute(env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
@@ -391,5 +455,3 @@ def test_another_model_than_the_cards_is_noticed() -> None:
     card = Card("numina", tiny, "numina_tir", 4096, size=size)
     assert "hidden_size" in next(model_faults(card)).text
     assert not list(model_faults(Card("tiny-tir", tiny, "numina_tir", 2048)))
-
-

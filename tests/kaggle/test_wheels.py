@@ -17,7 +17,12 @@ import pytest
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle.client.bundle import notebook
 from aimo_submit.kaggle.client.metadata import problems_in
-from aimo_submit.kaggle.runtime.wheels import REQUIREMENTS, import_failure, install, present
+from aimo_submit.kaggle.runtime.wheels import (
+    REQUIREMENTS,
+    import_failure,
+    install_wheels,
+    present,
+)
 from tests import ROOT
 
 FOLDER = ROOT / "notebooks/wheels"
@@ -59,18 +64,18 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_what_was_downloaded_installs_without_an_index(wheels: Path, python: str) -> None:
     assert len(list(wheels.glob("*.whl"))) == len(SMALL)  # flat: subfolders are skipped silently
     assert ran([python, "-c", "import humanize"]).returncode != 0
-    install(SMALL[:1], [wheels], python=python)
+    install_wheels(SMALL[:1], [wheels], python=python)
     assert ran([python, "-c", "import humanize"]).returncode == 0
 
 
 def test_a_set_that_lacks_something_is_named_with_its_remedy(wheels: Path, python: str) -> None:
     with pytest.raises(UserError, match=r"six.*build them anew with notebooks/wheels"):
-        install(["six==1.17.0"], [wheels], python=python)
+        install_wheels(["six==1.17.0"], [wheels], python=python)
 
 
 def test_no_wheels_mounted_is_said_with_the_remedy() -> None:
     with pytest.raises(UserError, match="kernel_sources in kernel-metadata.json"):
-        install(REQUIREMENTS["vllm"], [])
+        install_wheels(REQUIREMENTS["vllm"], [])
 
 
 def test_an_installation_that_hangs_is_given_up(tmp_path: Path) -> None:
@@ -78,7 +83,7 @@ def test_an_installation_that_hangs_is_given_up(tmp_path: Path) -> None:
     slow.write_text("#!/bin/sh\nexec sleep 60\n")
     slow.chmod(0o755)
     with pytest.raises(UserError, match=r"not done in 0\.2 s"):
-        install(["six"], [tmp_path], python=str(slow), timeout_s=0.2)
+        install_wheels(["six"], [tmp_path], python=str(slow), timeout_s=0.2)
 
 
 def test_a_package_that_cannot_be_imported_says_why() -> None:

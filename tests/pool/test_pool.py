@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aimo_submit.cli.main import main
+from aimo_submit.cli import main
 from aimo_submit.config import Config
 from aimo_submit.engines import Sampling
 from aimo_submit.errors import UserError
@@ -40,7 +40,7 @@ CONFIG = Config(samples=3)
 
 
 def turn(text: str, tokens: int, *, code: str | None = None, logprob: float = -0.5) -> Round:
-    """A round; where it has code, that ran for 0.2 s and waited a little for its seat."""
+    """A round; where it has code, that ran for 0.2 s and waited a little for its worker."""
     ran = Execution(Outcome.OK, "1\n", 0.2) if code else None
     written = Completion(text, tuple(range(tokens)), Finish.STOP, logprob)
     return Round(written, code, ran, engine_s=tokens / 10, sandbox_s=0.25 if code else 0.0)
@@ -84,7 +84,7 @@ def test_every_figure_is_that_of_its_sample(tmp_path: Path) -> None:
         trace(0, 7, coded),
         trace(1, None, [turn("no idea", 5)]),
         Trace(2, [turn("half", 9)], Status.CANCELLED, reason="stopped before its end"),
-        Trace(3, [turn("half", 9)], Status.FAILED, reason="the engine died: out of memory"),
+        Trace(3, [turn("half", 9)], Status.FAILED, reason="out of memory", engine_died=True),
         trace(4, 1, [turn("it is 1", 3)]),
     ]
     given = Solution(Problem("p", "What?", 1), 1, [], traces, 5, 1.0)

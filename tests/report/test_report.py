@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from aimo_submit.cli.main import main
+from aimo_submit.cli import main
 from aimo_submit.pool.arrays import load_pool
 from aimo_submit.records import (
     Completion,

@@ -2,9 +2,10 @@
 
 A block prints HOLE where an attack got through, and "tried" once it has tried everything.
 Placeholders, filled in by `hostile_driver`: {KIT}, {INPUT}, {HOME}, {TMP} (folders of the kit),
-{ROOT} (the sandbox's own folder), {PACKAGE} (our sources), {PORT}, {PORT6}, {UDP} (the kit's
-servers), {PARENT} (the kit's process), {PIDS} (the kit, the sandbox, and another sample's live
-session), {NEIGHBOUR_HOME} (that session's folder), {SHM} (a file of the kit in /dev/shm).
+{ROOT} (the sandbox's own folder), {PACKAGE} (our sources), {FILES} (all that is in there), {PORT},
+{PORT6}, {UDP} (the kit's servers), {PARENT} (the kit's process), {PIDS} (the kit, the sandbox, and
+another sample's live session), {NEIGHBOUR_HOME} (that session's folder), {SHM} (a file of the kit
+in /dev/shm).
 """
 
 from __future__ import annotations
@@ -681,7 +682,7 @@ for signal_number in (17, 0, 10):
 """, within_s=2.5),
     ),
     fresh(
-        "processes_that_stop_and_kill_each_other_and_the_strike",
+        "processes_that_stop_and_kill_each_other_and_their_killer",
         *(
             attack(IGNORE_SIGNALS + f"""
 for _ in range(9):
@@ -776,18 +777,19 @@ for name in names:
 """),
     ),
     fresh(
-        "the_bundled_answers_cannot_be_read",
+        "no_file_of_the_kit_can_be_opened_or_imported",
         attack("""
-import glob, importlib
+import importlib
 roots = {"{PACKAGE}", *sys.modules["aimo_submit"].__path__} if "aimo_submit" in sys.modules else \\
     {"{PACKAGE}"}
-for root in roots:
-    for name in ("data", "data/original.jsonl", "data/tiny_test.jsonl", "answers.py"):
-        attempt(name, os.listdir, f"{root}/{name}")
-        attempt(name, lambda: open(f"{root}/{name}").read())
 sys.path += ["{PACKAGE}/.."]
-for name in ("answers", "solver", "offline.problems", "competition"):
-    attempt(name, importlib.import_module, f"aimo_submit.{name}")
+for name in {FILES}:
+    for root in roots:
+        attempt(name, os.open, f"{root}/{name}", os.O_RDONLY)
+        attempt(name, os.open, f"{root}/{name}", os.O_WRONLY)
+    module = f"aimo_submit/{name}".removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    if name.endswith(".py") and module not in sys.modules:  # those there are the sandbox's own
+        attempt(module, importlib.import_module, module)
 from importlib import resources
 attempt("resources", lambda: resources.files("aimo_submit").joinpath("data").iterdir().__next__())
 """),

@@ -300,10 +300,14 @@ class Scene:
     def __init__(self, folder: Path, ports: dict[str, int]) -> None:
         self.folder = folder
         self.shm = _shm(folder)
+        package = Path(aimo_submit.__file__).parent
+        files = sorted(str(path.relative_to(package)) for path in package.rglob("*"))
+        assert {"data", "competition.py"} <= set(files)
         self.places = {
             **{place.upper(): str(folder / place) for place in ("kit", "input", "home", "tmp")},
             **{name: str(port) for name, port in ports.items()},
-            "PACKAGE": str(Path(aimo_submit.__file__).parent),
+            "PACKAGE": str(package),
+            "FILES": repr(files),
             "PARENT": str(os.getpid()),
             "SHM": str(self.shm),
         }
@@ -364,7 +368,7 @@ class Kit:
         self.peace: set[str] = set()
 
     async def settle(self) -> None:
-        """Fills every seat and opens the other sample's session."""
+        """Fills every worker and opens the other sample's session."""
         self.neighbour = self.server.session(Scope.LIVE)
         code = "import os\nmine = 'kept'\nopen('own.txt', 'w').write('NEIGHBOUR-FILE')\nos.getcwd()"
         self.neighbour_home = (await self.neighbour.run(code, 20)).output.strip().strip("'")
@@ -374,9 +378,9 @@ class Kit:
     def _note_peace(self) -> None:
         self.peace = set(self.scene.homes())
         self.nice = os.getpriority(os.PRIO_PROCESS, 0)
-        self.seats = len(self.server.wardens)
+        self.workers = len(self.server.wardens)
         # The other sample's interpreter leaves one dead process, its former self, at a time.
-        self.quiet = sum(not text.startswith("Z") for text in processes().values()) - self.seats
+        self.quiet = sum(not text.startswith("Z") for text in processes().values()) - self.workers
         self.scene.before = self.scene.files()
         self.scene.leavings = self.scene.left_behind()
 
@@ -442,7 +446,7 @@ class Kit:
 
     async def _broken(self) -> list[str]:
         left = [
-            f"next block: {seen}" for seen in await self._fill_seats() if seen.output != "42 []\n"
+            f"next block: {seen}" for seen in await self._fill_workers() if seen.output != "42 []\n"
         ]
         code = "print(mine, open('own.txt').read(), __import__('os').listdir('.'))"
         seen = await self.neighbour.run(code, 5)
@@ -452,22 +456,22 @@ class Kit:
             await self.settle()
         return left
 
-    async def _fill_seats(self) -> list[Execution]:
+    async def _fill_workers(self) -> list[Execution]:
         code = "import os, time\ntime.sleep(0.02)\nprint(6 * 7, os.listdir('.'))"
         runs = [self.server.run(code, 5) for _ in range(WORKERS - 1)]
         return list(await asyncio.gather(*runs))
 
     def _traces(self) -> list[str]:
-        homes, seats = self.scene.homes(), len(self.server.wardens)
+        homes, workers = self.scene.homes(), len(self.server.wardens)
         new = [path for path in homes if path not in self.peace]
         inside = [path for path in new if path.count("/") > str(self.scene.folder).count("/") + 3]
         found = [f"file {path}" for path in inside]
-        if len(homes) - len(inside) - seats > len(self.peace) - self.seats:
-            found.append(f"{len(homes)} folders for {seats} seats: {new}")
+        if len(homes) - len(inside) - workers > len(self.peace) - self.workers:
+            found.append(f"{len(homes)} folders for {workers} workers: {new}")
         now = sorted(processes().values())
         dead = [text for text in now if text.startswith("Z")]
-        if len(now) - len(dead) - seats > self.quiet or len(dead) > 1:
-            found.append(f"{len(now)} processes, not {self.quiet + seats}: {now[:20]}")
+        if len(now) - len(dead) - workers > self.quiet or len(dead) > 1:
+            found.append(f"{len(now)} processes, not {self.quiet + workers}: {now[:20]}")
         found += sorted(self.scene.left_behind() - self.scene.leavings)
         if (nice := os.getpriority(os.PRIO_PROCESS, 0)) != self.nice:
             found.append(f"the kit's priority is {nice}")
@@ -482,7 +486,7 @@ class Kit:
     def _counts(self) -> dict[str, int]:
         wardens = self.server.wardens
         zombies = [text for text in processes().values() if text.startswith("Z")]
-        return {  # of what there is for every seat, without the seats themselves
+        return {  # of what there is for every worker, without the workers themselves
             "descriptors of the kit": _open_files(os.getpid()) - len(wardens),
             "descriptors of the fork server": _open_files(self.server.pid),
             "descriptors of a warden": max(map(_open_files, wardens)),
@@ -496,7 +500,7 @@ class Kit:
         for _ in range(blocks // 10):
             kinds = [rng.choice(KINDS) for _ in range(10)]
             await asyncio.gather(*(self._one(kind) for kind in kinds))
-        await self._fill_seats()
+        await self._fill_workers()
         await asyncio.sleep(QUIET_S)
         return self._counts()
 

@@ -16,6 +16,7 @@ from textwrap import dedent
 
 import pytest
 
+import aimo_submit
 from aimo_submit.errors import UserError
 from aimo_submit.sandbox.client.launch import ENVIRONMENT
 from aimo_submit.sandbox.linux import landlock, layers
@@ -28,9 +29,8 @@ ROOT = os.geteuid() == 0
 # As the sandbox does it: detect, leave namespaces, be PID 1 of some, then confine a block.
 SCRIPT = f"""
 import sys, types
-for name, path in {[("aimo_submit", str(KIT)), ("aimo_submit.sandbox", str(KIT / "sandbox"))]!r}:
-    sys.modules[name] = types.ModuleType(name)
-    sys.modules[name].__path__ = [path]
+kit = sys.modules["aimo_submit"] = types.ModuleType("aimo_submit")
+kit.__path__ = [{str(KIT)!r}]
 import ctypes, errno, json, os, resource, signal, socket, subprocess, time
 from pathlib import Path
 from aimo_submit.sandbox.linux import landlock, layers, libc, namespaces, privileges, seccomp
@@ -232,7 +232,7 @@ def test_no_file_but_the_libraries_can_be_opened(home: Path, where: str) -> None
     code = f"""
     print(refused(open, "/etc/passwd"), refused(os.listdir, "/"))
     print(refused(open, {str(KIT / "answers.py")!r}))
-    print(refused(open, "/usr/bin/python3", "ab"), refused(os.mkdir, "/tmp/made"))
+    print(refused(open, os.__file__, "ab"), refused(os.mkdir, "/tmp/made"))
     print(open(os.__file__).read(1) != "")
     """
     lines = confined(home, where, dedent(code))
@@ -246,7 +246,7 @@ def test_sympy_can_be_imported_although_the_kit_cannot(home: Path, where: str) -
     import sympy
     print(sympy.factorint(91))
     try:
-        import aimo_submit.records
+        import aimo_submit.competition
     except ImportError:
         print("not found")
     except PermissionError:
@@ -269,6 +269,24 @@ def test_the_kit_is_left_out_of_the_folder_it_is_installed_in(
     assert {tmp_path, tmp_path / package}.isdisjoint(readable)
 
 
+def test_what_is_hidden_is_the_kit() -> None:
+    assert Path(aimo_submit.__file__).resolve().parent == KIT
+
+
+@pytest.mark.parametrize("where", SURROUNDINGS)
+def test_no_file_of_the_kit_can_be_opened(home: Path, where: str) -> None:
+    """With the library of the code under test on the path, as a checkout's is."""
+    needs(home, where, "landlock")
+    files = [str(path) for path in (KIT, *KIT.rglob("*"))]
+    assert str(KIT / "competition.py") in files
+    code = f"""
+    print({{refused(os.open, path, os.O_RDONLY) for path in {files!r}}})
+    print(refused(os.open, os.__file__, os.O_RDONLY))
+    """
+    lines = confined(home, where, dedent(code), str(KIT.parent))
+    assert lines == ["{'EACCES'}", "allowed"]
+
+
 def test_the_folders_of_the_kit_are_never_readable() -> None:
     readable, listable = landlock.interpreter_paths()
     assert not {KIT, *KIT.parents}.intersection(readable)
@@ -289,9 +307,9 @@ def test_an_own_user_has_no_capability_and_counts_its_own_processes(home: Path, 
     code = """
     print(os.getresuid() == os.getresgid() == (on.first_uid,) * 3, os.getgroups())
     held = (ctypes.c_uint * 6)()
-    libc.libc.capget(privileges._HEADER, held)
+    libc.library.capget(privileges._HEADER, held)
     print([sets & ~(4 if on.reads_all else 0) for sets in held])
-    print([n for n in range(64) if libc.libc.prctl(libc.PR_CAPBSET_READ, n, 0, 0, 0) == 1
+    print([n for n in range(64) if libc.library.prctl(libc.PR_CAPBSET_READ, n, 0, 0, 0) == 1
            and not (n == 2 and on.reads_all)])
     print(refused(os.setuid, 0), refused(os.chown, ".", 0, 0), refused(os.kill, 1, 0))
     resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))

@@ -45,7 +45,7 @@ class Box:
 
     def running(self) -> set[int]:
         """The processes of blocks."""
-        wardens = {seat.warden for seat in self.server._seats}
+        wardens = {worker.warden for worker in self.server._workers}
         return set().union(*(descendants(s.pid) for s in self.server._servers)) - wardens
 
     def session(self, scope: Scope) -> BoxSession:
@@ -612,7 +612,6 @@ def test_two_sandboxes_have_no_user_in_common() -> None:
         box.close()
 
 
-
 def test_blocks_run_side_by_side_and_queueing_costs_no_time(box: Box) -> None:
     async def many() -> list[Execution]:
         codes = (f"import sympy\nprint(sympy.factorint({10**9 + k}))" for k in range(48))
@@ -626,7 +625,7 @@ def test_blocks_run_side_by_side_and_queueing_costs_no_time(box: Box) -> None:
 def test_no_descriptor_leaks_over_many_blocks(box: Box) -> None:
     async def open_files() -> int:
         await asyncio.gather(*(box.server.run("1", 10) for _ in range(10)))
-        warden = next(iter(box.server._seats)).warden
+        warden = next(iter(box.server._workers)).warden
         return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in (os.getpid(), warden))
 
     before = box.wait(open_files())
@@ -654,10 +653,10 @@ def test_losing_a_warden_costs_one_block(without: tuple[str, ...]) -> None:
 
     async def lose() -> tuple[Execution, set[int]]:
         running = asyncio.create_task(box.server.run(DAEMON + "time.sleep(60)", 20))
-        while not box.server._seats or len(processes := box.running()) < 2:
+        while not box.server._workers or len(processes := box.running()) < 2:
             await asyncio.sleep(0.01)
-        for seat in box.server._seats - set(box.server._idle):
-            os.kill(seat.warden, signal.SIGKILL)
+        for worker in box.server._workers - set(box.server._idle):
+            os.kill(worker.warden, signal.SIGKILL)
         return await running, processes
 
     execution, processes = box.wait(lose())
@@ -701,7 +700,7 @@ def test_closing_ends_every_process_and_removes_every_file() -> None:
         return await running, processes
 
     server = box.server._servers[0]
-    wardens = [seat.warden for seat in box.server._seats]
+    wardens = [worker.warden for worker in box.server._workers]
     execution, processes = box.wait(close_while_running())
     assert execution.outcome == Outcome.KILLED
     assert len(processes) == 2

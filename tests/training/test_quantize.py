@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aimo_submit.cards import load_card
-from aimo_submit.cli.main import main
+from aimo_submit.cli import main
 from aimo_submit.errors import UserError
 from aimo_submit.formats.families import FORMATS
 from aimo_submit.journal import Journal
@@ -96,7 +96,7 @@ def test_the_bundled_model_is_quantised_and_still_writes_the_same(
     for name in ("tokenizer.json", "tokenizer_config.json"):
         assert (folder / name).read_bytes() == (original / name).read_bytes()
     equal = float(capsys.readouterr().out.split("equal on ")[1].split("%")[0])
-    assert equal >= 80  # of 16 prompts; 99% of 200 in docs/LOG.md
+    assert equal >= 80  # of 16 prompts; 99% of 200 in docs/log/quantisation.md
     code = main(["solve", "Find $2+2$.", "--model", str(card.path.parent / f"{card.name}.toml"),
                  "-n", "2", "-m", "2"])  # fmt: skip
     assert code == 0

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from aimo_submit.cli.main import main
+from aimo_submit.cli import main
 from aimo_submit.errors import UserError
 from aimo_submit.formats import Format
 from aimo_submit.formats.families import FORMATS

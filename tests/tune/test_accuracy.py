@@ -180,7 +180,7 @@ def test_an_interval_goes_no_further_than_what_was_seen() -> None:
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
-    """`benchmarks/tune.py coverage` runs more: docs/LOG.md."""
+    """`benchmarks/tune.py coverage` runs more: docs/log/tuning.md."""
     import argparse
 
     rng = np.random.default_rng(0)

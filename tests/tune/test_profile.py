@@ -9,7 +9,7 @@ import pytest
 
 from aimo_submit.cards import load_card
 from aimo_submit.cards.fit import fit
-from aimo_submit.cli.main import main
+from aimo_submit.cli import main
 from aimo_submit.engines.scripted import ScriptedEngine, StepTime, simulate
 from aimo_submit.errors import UserError
 from aimo_submit.machines import HARDWARE
@@ -189,10 +189,10 @@ def test_models_lists_every_card_and_says_why_one_does_not_fit(
     ("command", "message"),
     [
         (["models", "--machine", "t5"], "--machine t5: known are t4x2"),
-        (["models", "--samples", "0"], "--samples 0: must be at least 1"),
+        (["models", "--samples", "0"], "for --samples. It must be at least 1."),
         (["models", "nobody"], "no card for model 'nobody'"),
         (["profile", "--out", "x.json"], "--out x.json: a profile is a .toml"),
-        (["profile", "--out", "x.toml", "--widest", "0"], "--widest 0: must be at least 1"),
+        (["profile", "--out", "x.toml", "--widest", "0"], "for --widest. It must be at least 1."),
         (["profile", "--out", "x.toml", "--model", "tora-7b", "--weights", "."], "no config.json"),
         (["profile", "--out", "x.toml", "--estimate", "t5"], "no profile 't5'"),
     ],

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aimo_submit.cli.main import main
+from aimo_submit.cli import main
 from aimo_submit.cli.tune import seconds_of
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError

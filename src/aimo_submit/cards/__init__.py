@@ -122,7 +122,7 @@ def config_for(
 ) -> tuple[Config, Card]:
     """The configuration with these values over the model's own defaults, and the model's card.
 
-    On a named machine (`hardware.py`), its engine settings come between the two.
+    On a named machine (`machines/`), its engine settings come between the two.
     """
     card = load_card(Config.of(given).model, weights)
     merged = {**card.defaults, **given}

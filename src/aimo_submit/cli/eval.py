@@ -1,164 +1,128 @@
-"""`aimo-submit eval | summary | votes`: parses, calls, prints."""
+"""`aimo-submit eval | summary | votes`: a problem set is solved, and what came of it."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
+from cyclopts import Parameter
+
+from aimo_submit import show
 from aimo_submit.cards import Card, fits_context
-from aimo_submit.cli.options import Commands, add_run_options, at_least, notes, out, settings_of_run
-from aimo_submit.cli.pool import print_pool
-from aimo_submit.competition import EDITIONS
+from aimo_submit.cli.options import NONE_GIVEN, Count, RunOptions, note, notes, say
+from aimo_submit.cli.tables import (
+    comparison,
+    pool_table,
+    rules_table,
+    seeds_table,
+    summary_table,
+)
+from aimo_submit.competition import competition_named
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
-from aimo_submit.records import Problem, Solution
-
-if TYPE_CHECKING:
-    from aimo_submit.evaluate.runner import Job, Solving
-    from aimo_submit.journal import Journal, Key
+from aimo_submit.evaluate import runner
+from aimo_submit.evaluate.problem_sets import load_problems
+from aimo_submit.evaluate.ray import Actors
+from aimo_submit.evaluate.runner import Job, Solving, problems_at_once, settings_of
+from aimo_submit.evaluate.summary import compare, summarise
+from aimo_submit.journal import Journal, Key, key_of, read_journal, settings_in
+from aimo_submit.pool.arrays import load_pool
+from aimo_submit.pool.ballots import load_ballots
+from aimo_submit.pool.reading import Index, alike
+from aimo_submit.records import Solution
+from aimo_submit.start import start_solver
+from aimo_submit.tune.votes import quality_lines, score_rules, vote_counts
 
 # What would end samples early, or add to them; a pool has every sample as it came.
 NOT_IN_POOLS = ("early_stop", "problem_timeout_s", "total_time_s", "problems")
 
 
-def add_eval_commands(commands: Commands) -> None:
-    """Adds `eval`, `summary` and `votes`."""
-    _add_eval(commands)
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How much is solved, where, and where it is recorded.
 
-    summary = commands.add_parser(
-        "summary",
-        help="accuracy, time and failures of what eval recorded, also while it runs",
-        epilog="example: aimo-submit summary runs/original.jsonl",
-    )
-    summary.add_argument("journal", type=Path, metavar="FILE", help="journal: what eval wrote")
-    summary.add_argument(
-        "--against", type=Path, metavar="FILE", help="another journal: how far FILE is ahead of it"
-    )
-    summary.set_defaults(run=_summary)
+    Args:
+        seeds: how many runs, each with a seed of its own
+        limit: take the first K problems only
+        out: where to record every sample; FOLDER/ makes a pool, for tune and report, in which
+            nothing stops early [default: runs/SET.jsonl]
+        show: show one sample's work of each problem
+        ray: solve on the Ray cluster of that address; without one, on a cluster of this machine
+        actors: solvers on the cluster [default: one for each GPU, or machine]
+    """
 
-    votes = commands.add_parser(
-        "votes",
-        help="compare the vote rules on recorded samples",
-        epilog="example: aimo-submit votes runs/original.jsonl",
-    )
-    votes.add_argument(
-        "files", type=Path, nargs="+", metavar="FILE", help="journals, or .csv tables of answers"
-    )
-    votes.set_defaults(run=_votes)
+    seeds: Count = 1
+    limit: Count | None = None
+    out: str | None = None
+    show: bool = False
+    ray: Annotated[list[str] | None, Parameter(consume_multiple=(0, 1))] = None
+    actors: Count | None = None
 
+    @property
+    def pool(self) -> Path | None:
+        """The folder of the pool, where one is meant."""
+        if self.out and (self.out.endswith("/") or Path(self.out).is_dir()):
+            return Path(self.out)
+        return None
 
-def _add_eval(commands: Commands) -> None:
-    evaluate = commands.add_parser(
-        "eval",
-        help="solve a problem set and report accuracy with its variance; resumes when run again",
-        epilog="example: aimo-submit eval original --samples 16 --seeds 3 --out runs/a.jsonl",
-    )
-    evaluate.add_argument(
-        "problems",
-        metavar="SET",
-        help="tiny, original; amc, aime, math4, math5 from the hub or as NAME=FILE; "
-        "a .csv/.jsonl/.parquet file; a hub name",
-    )
-    evaluate.add_argument(
-        "--seeds",
-        type=int,
-        default=1,
-        metavar="K",
-        help="how many runs, each with a seed of its own (1)",
-    )
-    evaluate.add_argument("--limit", type=int, metavar="K", help="take the first K problems only")
-    evaluate.add_argument(
-        "--out",
-        metavar="FILE|FOLDER/",
-        help="where to record every sample (runs/SET.jsonl); FOLDER/ makes a pool, for tune and "
-        "report: nothing stops early",
-    )
-    evaluate.add_argument("--show", action="store_true", help="show one sample's work per problem")
-    evaluate.add_argument(
-        "--ray",
-        nargs="?",
-        const="local",
-        metavar="ADDRESS",
-        help="solve on a Ray cluster (without ADDRESS: on one of this machine alone)",
-    )
-    evaluate.add_argument(
-        "--actors", type=int, metavar="K", help="solvers on the cluster (one per GPU or machine)"
-    )
-    add_run_options(evaluate)
-    evaluate.set_defaults(run=_evaluate)
+    def journal(self, name: str, seed: int) -> Path:
+        """The journal of that problem set; in a pool each first seed has a file of its own."""
+        stem = Path(name.partition("=")[0]).stem
+        if self.pool:
+            return self.pool / f"{stem}-{seed}.jsonl"
+        return Path(self.out) if self.out else Path("runs") / f"{stem}.jsonl"
 
 
-def _evaluate(args: argparse.Namespace) -> int:
-    from aimo_submit.evaluate.problem_sets import load_problems
+ONCE = Evaluation()
 
-    config, card = settings_of_run(args)
-    at_least(1, args, "seeds", "limit", "actors")
-    if args.actors and not args.ray:
+
+def evaluate(problems: str, /, *, how: Evaluation = ONCE, run: RunOptions = NONE_GIVEN) -> None:
+    """Solves a problem set, goes on where an earlier run ended, and prints the summary.
+
+    Args:
+        problems: tiny, original; amc, aime, math4, math5 from the hub or as NAME=FILE; a .csv,
+            .jsonl or .parquet file; a hub name
+    """
+    config, card = run.resolved()
+    if how.actors and how.ray is None:
         raise UserError("--actors is for clusters: give --ray too")
-    pool = _folder(args.out)
-    config = _unstopped(config) if pool else config
+    config = _unstopped(config) if how.pool else config
     if config.total_time_s is not None:
         raise UserError("eval keeps no time budget, so that every sample counts: drop total_time_s")
-    problems = load_problems(args.problems, EDITIONS[config.edition])[: args.limit]
-    fits_context(card, problems)
-    path = _journal(args, pool, config.seed)
-    _record(config, card, problems, path, args)
-    notes.print(f"every sample is in {path}")
-    return 0
-
-
-def _folder(target: str | None) -> Path | None:
-    """The folder of the pool, where one is meant."""
-    if target and (target.endswith("/") or Path(target).is_dir()):
-        return Path(target)
-    return None
-
-
-def _journal(args: argparse.Namespace, pool: Path | None, seed: int) -> Path:
-    name = args.problems.partition("=")[0]
-    if pool:  # runs with other seeds get a file of their own, so that pools can be put together
-        return pool / f"{Path(name).stem}-{seed}.jsonl"
-    return Path(args.out) if args.out else Path("runs") / f"{Path(name).stem}.jsonl"
+    chosen = load_problems(problems, competition_named(config.edition))[: how.limit]
+    fits_context(card, chosen)
+    path = how.journal(problems, config.seed)
+    seeds = range(config.seed, config.seed + how.seeds)
+    done = _elsewhere(path, settings_of(config)) if how.pool else set()
+    with Journal(path, settings_of(config)) as journal:
+        jobs = runner.remaining(chosen, seeds, done | journal.keys)
+        total = len(chosen) * how.seeds
+        if len(jobs) < total:
+            note(f"{path}: {total - len(jobs)} solved before, {len(jobs)} to go")
+        if jobs:
+            _solve(config, card, jobs, journal, how)
+    if how.pool and any(problem.answer is not None for problem in chosen):
+        say(pool_table(how.pool, load_pool(how.pool)))
+    elif not how.pool:
+        wanted = {key_of(p, seed) for p in chosen for seed in seeds}
+        _print_summary([s for s in read_journal(path)[1] if key_of(s.problem, s.seed) in wanted])
+    note(f"every sample is in {path}")
 
 
 def _unstopped(config: Config) -> Config:
     off = [name for name in NOT_IN_POOLS if getattr(config, name) is not None]
     if off:
-        notes.print(f"a pool keeps every sample to its end: {', '.join(off)} left aside")
+        note(f"a pool keeps every sample to its end: {', '.join(off)} left aside")
     return Config.of({**dataclasses.asdict(config), **dict.fromkeys(off), "picks": 0})
 
 
-def _record(
-    config: Config, card: Card, problems: list[Problem], path: Path, args: argparse.Namespace
-) -> None:
-    from aimo_submit.evaluate.runner import remaining, settings_of
-    from aimo_submit.journal import Journal, key_of, read_journal
-
-    seeds, pool = range(config.seed, config.seed + args.seeds), _folder(args.out)
-    done = _elsewhere(path, settings_of(config)) if pool else set()
-    with Journal(path, settings_of(config)) as journal:
-        jobs = remaining(problems, seeds, done | journal.keys)
-        total = len(problems) * len(seeds)
-        if len(jobs) < total:
-            notes.print(f"{path}: {total - len(jobs)} solved before, {len(jobs)} to go")
-        if jobs:
-            _solve(config, card, jobs, journal, args)
-    if pool and any(problem.answer is not None for problem in problems):
-        print_pool(pool)
-    elif not pool:
-        wanted = {key_of(p, seed) for p in problems for seed in seeds}
-        _print_summary([s for s in read_journal(path)[1] if key_of(s.problem, s.seed) in wanted])
-
-
 def _elsewhere(path: Path, settings: dict[str, Any]) -> set[Key]:
-    """What the pool's other journals hold already; all must be of one kind with this run."""
-    from aimo_submit.journal import settings_in
-    from aimo_submit.pool.reading import Index, alike
-
+    """The keys in the pool's other journals, which must all be of one kind with this run."""
     others = [file for file in path.parent.glob("*.jsonl") if file != path]
     if not others:
         return set()
@@ -166,79 +130,63 @@ def _elsewhere(path: Path, settings: dict[str, Any]) -> set[Key]:
     return Index(path.parent).keys(settings["samples"])
 
 
-def _solve(
-    config: Config,
-    card: Card,
-    jobs: list[Job],
-    journal: Journal,
-    args: argparse.Namespace,
-) -> None:
-    from aimo_submit import show, start_solver
-    from aimo_submit.evaluate.runner import evaluate, problems_at_once
-
+def _solve(config: Config, card: Card, jobs: list[Job], journal: Journal, how: Evaluation) -> None:
     board = show.Board(notes, len(jobs))
 
     def report(solution: Solution) -> None:
         board.finish(solution)
-        if args.show:
-            out.print(show.work(solution))
-        out.print(show.solution_line(solution), soft_wrap=True)
+        if how.show:
+            say(show.work(solution))
+        say(show.solution_line(solution), markup=True)
 
     at_once = problems_at_once(config)
     with ExitStack() as stack:
         with notes.status(f"loading {card.name} on {config.engine}"):
-            if args.ray:
-                from aimo_submit.evaluate.ray import Actors
-
-                crew = Actors(config, address=args.ray, actors=args.actors, at_once=at_once)
-                solver: Solving = stack.enter_context(crew)
-                at_once *= crew.share.actors
+            if how.ray is None:
+                started = start_solver(config, card, watch=board.watch)
+                solver: Solving = stack.enter_context(started)
             else:
-                solver = stack.enter_context(start_solver(config, card, watch=board.watch))
+                address = how.ray[0] if how.ray else "local"
+                crew = Actors(config, address=address, actors=how.actors, at_once=at_once)
+                solver = stack.enter_context(crew)
+                at_once *= crew.share.actors
         if notes.is_terminal:
             stack.enter_context(board.live)
-        evaluate(solver, jobs, journal, at_once=at_once, report=report)
+        runner.evaluate(solver, jobs, journal, at_once=at_once, report=report)
 
 
-def _summary(args: argparse.Namespace) -> int:
-    from aimo_submit.journal import read_journal
+def summary(file: Path, /, *, against: Path | None = None) -> None:
+    """Prints the summary of a journal, and how far it is ahead of another.
 
-    _, solutions = read_journal(args.journal)
+    Args:
+        file: the journal that eval wrote
+        against: another journal: how far FILE is ahead of it
+    """
+    _, solutions = read_journal(file)
     if not solutions:
-        raise UserError(f"{args.journal}: no problem has been solved yet")
+        raise UserError(f"{file}: no problem has been solved yet")
     _print_summary(solutions)
-    if args.against:
-        _print_comparison(solutions, read_journal(args.against)[1])
-    return 0
-
-
-def _print_comparison(ours: Sequence[Solution], theirs: Sequence[Solution]) -> None:
-    from aimo_submit.cli.tables import comparison
-    from aimo_submit.evaluate.summary import compare
-
-    both, pass_1, maj_n = compare(ours, theirs)
-    if pass_1 is None or maj_n is None:
-        raise UserError("the two journals have no problem with a gold answer in common")
-    out.print(comparison(both, pass_1, maj_n), soft_wrap=True)
-
-
-def _votes(args: argparse.Namespace) -> int:
-    from aimo_submit.cli.tables import rules_table
-    from aimo_submit.pool.ballots import load_ballots
-    from aimo_submit.tune.votes import quality_lines, score_rules, vote_counts
-
-    ballots = [ballot for path in args.files for ballot in load_ballots(path)]
-    out.print(rules_table(score_rules(ballots), f"{len(ballots)} votes"))
-    for line in quality_lines(vote_counts(ballots)):
-        out.print(line)
-    return 0
+    if against:
+        both, pass_1, maj_n = compare(solutions, read_journal(against)[1])
+        if pass_1 is None or maj_n is None:
+            raise UserError("the two journals have no problem with a gold answer in common")
+        say(comparison(both, pass_1, maj_n))
 
 
 def _print_summary(solutions: Sequence[Solution]) -> None:
-    from aimo_submit.cli.tables import seeds_table, summary_table
-    from aimo_submit.evaluate.summary import summarise
-
-    out.print(summary_table(summarise(solutions)))
+    say(summary_table(summarise(solutions)))
     table = seeds_table(solutions)
     if table:
-        out.print(table)
+        say(table)
+
+
+def votes(files: list[Path], /) -> None:
+    """Prints how each vote rule does on recorded samples.
+
+    Args:
+        files: journals, or .csv tables of answers
+    """
+    ballots = [ballot for path in files for ballot in load_ballots(path)]
+    say(rules_table(score_rules(ballots), f"{len(ballots)} votes"))
+    for line in quality_lines(vote_counts(ballots)):
+        say(line)

@@ -1,72 +1,66 @@
-"""`aimo-submit models`: the cards, and what of them fits which machine."""
+"""`aimo-submit models | profile`: which model fits which machine, and how quickly it runs there."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import dataclasses
 import datetime
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
 
+from cyclopts import Parameter
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from aimo_submit.cards import Card, all_cards, config_for, engine_settings, find_card
 from aimo_submit.cards.fit import fit, hardware_of
-from aimo_submit.cli.options import Commands, at_least, notes, out
-from aimo_submit.config import Config
+from aimo_submit.cli.options import Count, Settings, note, say, values, write
 from aimo_submit.errors import UserError
 from aimo_submit.machines import GIB, HARDWARE, Hardware, Plan, detect, recognise, step_s
-from aimo_submit.toml import parse_value
+from aimo_submit.start import start_engine
+from aimo_submit.tune.measure import lane_lengths, measure
 from aimo_submit.tune.profile import Profile, load_profile
 
-WIDEST = 96
 SPREAD = 0.25  # between repeats, beyond which something else took the machine's time
 
 
-def add_models_command(commands: Commands) -> None:
-    """Adds `models`."""
-    models = commands.add_parser(
-        "models",
-        help="list the model cards, and what of them fits which machine",
-        epilog="example: aimo-submit models --machine t4x2 --samples 48",
-    )
-    models.add_argument("card", nargs="?", metavar="CARD", help="all about this one")
-    models.add_argument("--machine", metavar="NAME", help=f"one of {', '.join(HARDWARE)}")
-    models.add_argument("-n", "--samples", type=int, default=48, metavar="N", help="at once (48)")
-    models.set_defaults(run=_models)
+def models(
+    card: str | None = None,
+    /,
+    *,
+    machine: str | None = None,
+    samples: Annotated[Count, Parameter(alias="-n")] = 48,
+) -> None:
+    """Prints which model fits which machine, or all about one model or one machine.
+
+    Args:
+        card: all about this model
+        machine: all about this machine: t4x2, l4x4, h100, rtx6000, cpu
+        samples: how many are to run at once
+    """
+    if card is not None:
+        for line in _details(find_card(card)):
+            say(line)
+    elif machine is None:
+        say(_overview(samples))
+        note("details: aimo-submit models --machine t4x2, or aimo-submit models CARD")
+    elif machine in HARDWARE:
+        hardware = _machines()[machine]
+        say(_closely(hardware, samples))
+        for line in _refused(hardware):
+            say(line)
+        note("tokens/s are estimates from data sheets: aimo-submit profile measures")
+    else:
+        raise UserError(f"--machine {machine}: known are {', '.join(HARDWARE)}")
 
 
 def _machines() -> dict[str, Hardware]:
     """The machines that are known; the CPU is this machine's."""
     cpu = dataclasses.replace(detect.detect(), gpus=())
     return {**HARDWARE, "cpu": hardware_of(cpu) or HARDWARE["cpu"]}
-
-
-def _models(args: argparse.Namespace) -> int:
-    at_least(1, args, "samples")
-    if args.card is not None:
-        _say(out, _details(find_card(args.card)))
-    elif args.machine is None:
-        out.print(_overview(args.samples))
-        _say(notes, ["details: aimo-submit models --machine t4x2, or aimo-submit models CARD"])
-    elif args.machine in HARDWARE:
-        hardware = _machines()[args.machine]
-        out.print(_closely(hardware, args.samples))
-        _say(out, _refused(hardware))
-        _say(notes, ["tokens/s are estimates from data sheets: aimo-submit profile measures"])
-    else:
-        raise UserError(f"--machine {args.machine}: known are {', '.join(HARDWARE)}")
-    return 0
-
-
-def _say(console: Console, lines: Iterable[str]) -> None:
-    for line in lines:
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def _overview(samples: int) -> Table:
@@ -144,88 +138,77 @@ def _details(card: Card) -> Iterator[str]:
         yield f"{name}: {fits}"
 
 
-if TYPE_CHECKING:
-    from aimo_submit.tune.measure import Measured
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The engine that is measured.
+
+    Args:
+        model: card: a name that `models` lists, or a .toml
+        engine: transformers, vllm or openai [default: the card's, for this machine]
+        weights: folder of the model, where it is not the card's
+        widest: samples at once, at most
+        settings: NAME=VALUE, any setting: -c engine_options={tensor_parallel_size=2}; may be
+            repeated
+    """
+
+    model: str = "tiny-tir"
+    engine: str | None = None
+    weights: Path | None = None
+    widest: Count = 96
+    settings: Settings = ()
 
 
-def add_profile_command(commands: Commands) -> None:
-    """Adds `profile`."""
-    profile = commands.add_parser(
-        "profile",
-        help="measure how quickly an engine generates on this machine; the file travels",
-        epilog="example: aimo-submit profile --engine vllm --out t4x2.toml",
-    )
-    profile.add_argument("--model", default="tiny-tir", metavar="CARD", help="its card (tiny-tir)")
-    profile.add_argument("--engine", metavar="NAME", help="default: the card's for this machine")
-    profile.add_argument("--weights", type=Path, metavar="DIR", help="where the model lies")
-    profile.add_argument("--out", type=Path, required=True, metavar="FILE", help="a .toml")
-    profile.add_argument(
-        "--widest", type=int, default=WIDEST, metavar="B", help=f"most samples at once ({WIDEST})"
-    )
-    profile.add_argument(
-        "--estimate", metavar="MACHINE", help="do not measure: t4x2, l4x4, ... from data sheets"
-    )
-    profile.add_argument(
-        "-c", dest="settings", action="append", default=[], metavar="NAME=VALUE",
-        help="any setting: -c engine_options={tensor_parallel_size=2}",
-    )  # fmt: skip
-    profile.set_defaults(run=_profile)
+USUAL = Subject()
 
 
-def _profile(args: argparse.Namespace) -> int:
-    at_least(1, args, "widest")
-    if args.out.suffix != ".toml":
-        raise UserError(f"--out {args.out}: a profile is a .toml")
-    try:  # before minutes of measuring
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write {args.out}: {error.strerror}; choose another") from error
-    profile = load_profile(args.estimate, args.model) if args.estimate else _measured(args)
-    try:
-        args.out.write_text(profile.to_toml(), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write {args.out}: {error.strerror}") from error
-    pacing = profile.pacing
-    how = "estimated" if profile.estimated else "measured"
-    line = (
-        f"{args.out}: {profile.model} on {profile.machine}, {profile.engine}, {how}: a step of b "
+def profile(*, subject: Subject = USUAL, out: Path, estimate: str | None = None) -> None:
+    """Writes how quickly an engine generates.
+
+    Args:
+        out: the .toml to write
+        estimate: do not measure: this machine from data sheets: t4x2, l4x4, h100, rtx6000
+    """
+    if out.suffix != ".toml":
+        raise UserError(f"--out {out}: a profile is a .toml")
+    write(out)  # before minutes of measuring
+    if estimate:
+        found = load_profile(estimate, subject.model)
+    else:
+        found = asyncio.run(_measured(subject, out.stem))
+    write(out, found.to_toml())
+    pacing = found.pacing
+    how = "estimated" if found.estimated else "measured"
+    say(
+        f"{out}: {found.model} on {found.machine}, {found.engine}, {how}: a step of b "
         f"samples takes {1e3 * pacing.s0:.2f} + {1e3 * pacing.s1:.3f} b ms, the cache holds "
-        f"{profile.kv_tokens:,} tokens"
+        f"{found.kv_tokens:,} tokens"
     )
-    _say(out, [line])
-    return 0
 
 
-def _measured(args: argparse.Namespace) -> Profile:
-    given = dict(parse_value(setting) for setting in args.settings) | {"model": args.model}
-    if args.engine:
-        given["engine"] = args.engine
+async def _measured(subject: Subject, name: str) -> Profile:
+    given = values(subject.settings) | {"model": subject.model}
+    if subject.engine:
+        given["engine"] = subject.engine
     here = detect.detect()
-    name = recognise([gpu.name for gpu in here.gpus])
-    config, card = config_for(given, args.weights, name)
-    _say(notes, [f"{card.name} on {config.engine}, {here}"])
-    return asyncio.run(_run(config, card, str(here), args))
-
-
-async def _run(config: Config, card: Card, here: str, args: argparse.Namespace) -> Profile:
-    from aimo_submit.start import start_engine
-    from aimo_submit.tune.measure import lane_lengths, measure
-
+    machine = recognise([gpu.name for gpu in here.gpus])
+    config, card = config_for(given, subject.weights, machine)
+    note(f"{card.name} on {config.engine}, {here}")
     begun = time.monotonic()
     engine = await start_engine(config, card)
     try:
         load_s = time.monotonic() - begun
         lengths = lane_lengths(engine.context, card.sample_tokens)
         # Where an engine does not tell, as much as is about to be tried.
-        kv_tokens = getattr(engine, "kv_tokens", 0) or args.widest * lengths.most
-        widest = max(1, min(args.widest, kv_tokens // lengths.most))
-        found = await measure(engine, lengths, widest, lambda line: _say(notes, [line]))
+        kv_tokens = getattr(engine, "kv_tokens", 0) or subject.widest * lengths.most
+        widest = max(1, min(subject.widest, kv_tokens // lengths.most))
+        found = await measure(engine, lengths, widest, note)
     finally:
         await engine.aclose()
     profile = Profile(
-        name=args.out.stem,
+        name=name,
         model=card.name,
-        machine=here,
+        machine=str(here),
         engine=config.engine,
         date=datetime.date.today().isoformat(),
         estimated=False,
@@ -237,18 +220,11 @@ async def _run(config: Config, card: Card, here: str, args: argparse.Namespace) 
         sample_tokens=lengths.held,
         turn_s=found.turn_s,
     )
-    _check(profile, found, lengths.prompt)
-    return profile
-
-
-def _check(profile: Profile, found: Measured, prompt: int) -> None:
-    """Says how well the profile predicts a batch, and how steady the machine was."""
-    foretold_s = profile.batch_s(found.drawn) + found.prefill_s * prompt * len(found.drawn)
-    line = (
+    predicted_s = profile.batch_s(found.drawn) + found.prefill_s * lengths.prompt * len(found.drawn)
+    note(
         f"check: {len(found.drawn)} samples of {min(found.drawn)} to {max(found.drawn)} tokens "
-        f"took {found.batch_s:.2f} s, foretold {foretold_s:.2f} s"
+        f"took {found.batch_s:.2f} s, foretold {predicted_s:.2f} s"
     )
-    _say(notes, [line])
     if found.spread > SPREAD:
-        line = f"repeats differ by up to {found.spread:.0%}: measure again when nothing else runs"
-        _say(notes, [line])
+        note(f"repeats differ by up to {found.spread:.0%}: measure again when nothing else runs")
+    return profile

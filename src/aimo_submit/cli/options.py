@@ -1,69 +1,101 @@
-"""What commands share: the options by which those that sample take their settings, and checks."""
+"""Shared by the commands: the consoles, the settings of a run, counts and files."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Annotated, Any
 
-from rich.console import Console
+from cyclopts import Parameter
+from rich.console import Console, RenderableType
 
 from aimo_submit.cards import Card, config_for
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
+from aimo_submit.journal import replace_text
 from aimo_submit.machines import recognise
 from aimo_submit.machines.detect import detect
 from aimo_submit.toml import parse_value, read_toml
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
+FAILED = 1  # the exit code of a command that did its work and found something wrong
 
 out = Console()
 notes = Console(stderr=True)
 
 
-def at_least(least: int, args: argparse.Namespace, *names: str) -> None:
+def say(result: RenderableType, *, markup: bool = False) -> None:
+    """Prints a result: a line as long as it is, or a table."""
+    whole = isinstance(result, str)
+    out.print(result, soft_wrap=whole, markup=markup, highlight=False)
+
+
+def note(line: str) -> None:
+    """Prints a note of one line, as long as it is."""
+    notes.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def write(path: Path, text: str | None = None) -> None:
+    """Replaces the file's text; without a text, only makes the folder, before hours of work."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if text is not None:
+            replace_text(path, text)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; choose another --out") from error
+
+
+def at_least(least: int) -> Callable[[Any, int | None], None]:
     """Refuses a number that is given and smaller."""
-    for name in names:
-        value = getattr(args, name)
+
+    def check(_: Any, value: int | None) -> None:
         if value is not None and value < least:
-            raise UserError(f"--{name} {value}: must be at least {least}")
+            raise ValueError(f"It must be at least {least}.")
+
+    return check
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Adds --config, the settings that are changed most, and -c for all others."""
-    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file of settings")
-    parser.add_argument("--model", metavar="CARD", help="name in `models`, or a .toml (tiny-tir)")
-    parser.add_argument(
-        "--engine", metavar="NAME", help="transformers, vllm, openai (the card's, for this machine)"
-    )
-    parser.add_argument(
-        "--edition", metavar="NAME", help="rule for answers: aimo-1, aimo-2, aimo-3, any (aimo-1)"
-    )
-    parser.add_argument(
-        "-n", "--samples", type=int, metavar="N", help="samples of each problem (48, or the card's)"
-    )
-    parser.add_argument(
-        "-m", "--rounds", type=int, metavar="M", help="rounds of each sample (4, or the card's)"
-    )
-    parser.add_argument("--seed", type=int, metavar="K", help="seed of the first run (0)")
-    parser.add_argument(
-        "-c", dest="settings", action="append", default=[], metavar="NAME=VALUE",
-        help="any setting of config.py: -c temperature=0.6; may be repeated",
-    )  # fmt: skip
+Count = Annotated[int, Parameter(validator=at_least(1))]
+Settings = Annotated[tuple[str, ...], Parameter(name="-c")]
 
 
-def settings_of_run(args: argparse.Namespace) -> tuple[Config, Card]:
-    """The settings named, over those of the model's card for this machine; and the card."""
-    here = recognise([gpu.name for gpu in detect().gpus])
-    return config_for(given(args), machine=here)
+def values(settings: Iterable[str]) -> dict[str, Any]:
+    """Names and values of what was given with -c."""
+    return dict(map(parse_value, settings))
 
 
-def given(args: argparse.Namespace) -> Mapping[str, Any]:
-    """The settings named on the command line, over those of --config."""
-    found = read_toml(args.config) if args.config else {}
-    for name in ("model", "engine", "edition", "samples", "rounds", "seed"):
-        if getattr(args, name) is not None:
-            found[name] = getattr(args, name)
-    return found | dict(parse_value(setting) for setting in args.settings)
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The settings of a run that are changed most, and -c for all others.
+
+    Args:
+        config: TOML file of settings
+        model: card: a name that `models` lists, or a .toml [default: tiny-tir]
+        engine: transformers, vllm or openai [default: the card's, for this machine]
+        edition: rule for answers: aimo-1, aimo-2, aimo-3, any [default: aimo-1]
+        samples: N, samples of each problem [default: 48, or the card's]
+        rounds: M, rounds of each sample [default: 4, or the card's]
+        seed: seed of the first run [default: 0]
+        settings: NAME=VALUE, any setting of config.py: -c temperature=0.6; may be repeated
+    """
+
+    config: Path | None = None
+    model: str | None = None
+    engine: str | None = None
+    edition: str | None = None
+    samples: Annotated[int | None, Parameter(alias="-n")] = None
+    rounds: Annotated[int | None, Parameter(alias="-m")] = None
+    seed: int | None = None
+    settings: Settings = ()
+
+    def resolved(self) -> tuple[Config, Card]:
+        """What is named, over --config, over the card's settings for this machine; and the card."""
+        named = ("model", "engine", "edition", "samples", "rounds", "seed")
+        given = {name: getattr(self, name) for name in named if getattr(self, name) is not None}
+        below = read_toml(self.config) if self.config else {}
+        here = recognise([gpu.name for gpu in detect().gpus])
+        return config_for(below | given | values(self.settings), machine=here)
+
+
+NONE_GIVEN = RunOptions()

@@ -1,151 +1,37 @@
-"""A tuning as tables for a terminal, and as JSON."""
+"""Results as tables for a terminal, in the order of the work: solve, record, tune, submit."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.markup import escape
 from rich.table import Table
 
 from aimo_submit.evaluate.summary import Accuracy, Submission, Summary, share_right, submission
+from aimo_submit.pool.arrays import Pool, majority_accuracy
 from aimo_submit.records import Solution
-from aimo_submit.tune.advice import Comparison, clock, points, reason, warnings
-from aimo_submit.tune.forecast import Forecast
-from aimo_submit.tune.tuner import Grid, RuleGain, Tuning
-from aimo_submit.tune.votes import Score
+from aimo_submit.tune.advice import clock, points
+
+if TYPE_CHECKING:
+    from aimo_submit.doctor import Finding
+    from aimo_submit.kaggle.client.ledger import Scores
+    from aimo_submit.tune.advice import Comparison
+    from aimo_submit.tune.forecast import Forecast
+    from aimo_submit.tune.tuner import Grid, RuleGain, Tuning
+    from aimo_submit.tune.votes import Score
 
 STEP = 0.005  # of accuracy: what lies closer on the front is not printed
-
-
-def thinned(front: Sequence[Forecast]) -> list[Forecast]:
-    """The front from its upper end down, without what is hardly less right than the one above."""
-    made: list[Forecast] = []
-    for point in reversed(front):
-        if not made or made[-1].accuracy - point.accuracy >= STEP:
-            made.append(point)
-    return made[::-1]
-
-
-def grid_table(tuning: Tuning, cell: Callable[[Grid, int, int], str]) -> Table:
-    """N down, M across."""
-    table = Table("N", *(f"M={m}" for m in tuning.rounds))
-    for i, n in enumerate(tuning.samples):
-        table.add_row(str(n), *(cell(tuning.every, i, j) for j in range(len(tuning.rounds))))
-    return table
-
-
-def share(grid: Grid, i: int, j: int) -> str:
-    """A cell: accuracy in % and half of its interval."""
-    half = (grid.upper[i, j] - grid.lower[i, j]) / 2
-    return f"{100 * grid.accuracy[i, j]:.1f} ±{100 * half:.1f}"
-
-
-def within(grid: Grid, i: int, j: int) -> str:
-    """A cell: the time of 95 of 100 runs."""
-    return clock(grid.time_q95_s[i, j])
-
-
-def forecasts_table(forecasts: Sequence[Forecast], tuning: Tuning) -> Table:
-    """Settings, what they come to and whether they fit."""
-    table = Table("N", "M", "way", "right", "90%", "time", "95 of 100")
-    for o in forecasts:
-        fits = "" if o.time_q95_s <= tuning.planned.plan_s else " [red]too long[/]"
-        table.add_row(
-            str(o.candidate.samples), str(o.candidate.rounds), o.candidate.how, f"{o.accuracy:.1%}",
-            _range(*o.interval, ".1%"), clock(o.time_s), clock(o.time_q95_s) + fits,
-        )  # fmt: skip
-    return table
-
-
-def gains_table(gains: Sequence[RuleGain]) -> Table:
-    """What each vote rule gains."""
-    table = Table("vote", "points over the majority", "interval")
-    for gain in gains:
-        low, high = (100 * bound for bound in gain.interval)
-        table.add_row(gain.rule, f"{100 * gain.gain:+.2f}", _range(low, high, "+.2f"))
-    return table
-
-
-def rules_table(scores: Sequence[Score], title: str = "") -> Table:
-    """The scores as a table, in per cent; gains are points over the majority."""
-    table = Table("rule", "accuracy", "95%", "gain", "95%", "won/lost", title=title)
-    for score in scores:
-        table.add_row(
-            score.rule,
-            f"{score.accuracy:.1%}",
-            _range(*score.interval, ".1%"),
-            f"{100 * score.gain:+.2f}",
-            _range(100 * score.gain_interval[0], 100 * score.gain_interval[1], "+.2f"),
-            f"{score.won}/{score.lost}",
-        )
-    return table
-
-
-def comparison_table(found: Sequence[Comparison], *, timed: bool) -> Table:
-    """Each pair of settings and its difference."""
-    title = "the second against the first, on the same problems"
-    table = Table("setting", "right", "90%", "time", "95 of 100", title=title)
-    for c in found:
-        for o in (c.first, c.second):
-            times = (clock(o.time_s), clock(o.time_q95_s)) if timed else ("", "")
-            table.add_row(str(o.candidate), f"{o.accuracy:.1%}", _range(*o.interval, ".1%"), *times)
-        gain, low, high = c.gain
-        slower_s = c.second.time_s - c.first.time_s
-        sign = "-" if slower_s < 0 else "+"
-        times = (f"{sign}{clock(abs(slower_s))}", "") if timed else ("", "")
-        between = _range(100 * low, 100 * high, "+.1f")
-        table.add_row("[bold]difference[/]", points(gain), between, *times, end_section=True)
-    return table
-
-
-def comparison_json(c: Comparison) -> dict[str, Any]:
-    """The comparison, ready for JSON."""
-    gain, low, high = c.gain
-    pair = {"first": _forecast_json(c.first), "second": _forecast_json(c.second)}
-    return {**pair, "gain": gain, "gain_interval": (low, high)}
-
-
-def _range(low: float, high: float, form: str) -> str:
-    return f"{low:{form}}..{high:{form}}"
-
-
-def tuning_json(tuning: Tuning, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The tuning, ready for JSON."""
-    choice = tuning.choice
-    return {
-        "samples": tuning.samples,
-        "rounds": tuning.rounds,
-        **{name: _grid_json(grid) for name, grid in
-           (("every_sample", tuning.every), ("early_stop", tuning.stopped))},
-        "pass_at": tuning.pass_at.tolist(),
-        "pareto": [_forecast_json(o) for o in tuning.pareto],
-        "budget": [_forecast_json(o) for o in choice.budgets] if choice else [],
-        "recommended": _forecast_json(choice.recommended) if choice else None,
-        "reason": reason(tuning, choice) if choice else None,
-        "warnings": warnings(tuning, settings),
-    }  # fmt: skip
-
-
-def _grid_json(grid: Grid) -> dict[str, Any]:
-    names = ("accuracy", "lower", "upper", "time_s", "time_q95_s")
-    columns = {name: getattr(grid, name) for name in names}
-    return {k: [[None if x != x else x for x in row] for row in v.tolist()]
-            for k, v in columns.items()}  # fmt: skip
-
-
-def _forecast_json(o: Forecast) -> dict[str, Any]:
-    c = o.candidate
-    return {
-        "setting": {"samples": c.samples, "rounds": c.rounds, "way": c.stop,
-                    "early_stop": c.early_stop, "vote": c.vote},
-        "accuracy": o.accuracy,
-        "interval": o.interval,
-        "time_s": o.time_s,
-        "time_q95_s": o.time_q95_s,
-    }  # fmt: skip
+# Settings that tell one pool from another, besides the figures.
+SHOWN = (
+    *("model", "engine", "edition", "temperature", "top_p", "max_new_tokens", "code_timeout_s"),
+    "on_failure",
+)
 
 
 def summary_table(summary: Summary) -> Table:
@@ -159,7 +45,7 @@ def summary_table(summary: Summary) -> Table:
         ("tokens", f"{summary.tokens:,}"),
         ("seconds", f"{summary.seconds:,.1f}, summed over problems"),
         ("sample time", _shares(summary)),
-        *((f"  {n}", ending) for ending, n in _endings(summary)),
+        *((f"  {n}", escape(ending)) for ending, n in summary.endings.items()),
     ]
     for name, value in rows:
         table.add_row(name, value)
@@ -216,10 +102,6 @@ def _gain(gain: Accuracy) -> str:
     return f"{100 * gain.mean:+.1f} (95%: {low:+.1f} to {high:+.1f})"
 
 
-def _endings(summary: Summary) -> list[tuple[str, int]]:
-    return [(escape(ending), n) for ending, n in summary.endings.items()]
-
-
 def _accuracy(accuracy: Accuracy | None) -> str:
     if accuracy is None:
         return "unknown: the problems have no gold answers"
@@ -236,3 +118,141 @@ def _shares(summary: Summary) -> str:
     }
     total = sum(parts.values()) or 1.0
     return ", ".join(f"{seconds / total:.0%} {name}" for name, seconds in parts.items())
+
+
+def rules_table(scores: Sequence[Score], title: str = "") -> Table:
+    """The scores as a table, in per cent; gains are points over the majority."""
+    table = Table("rule", "accuracy", "95%", "gain", "95%", "won/lost", title=title)
+    for score in scores:
+        table.add_row(
+            score.rule,
+            f"{score.accuracy:.1%}",
+            _range(*score.interval, ".1%"),
+            f"{100 * score.gain:+.2f}",
+            _range(100 * score.gain_interval[0], 100 * score.gain_interval[1], "+.2f"),
+            f"{score.won}/{score.lost}",
+        )
+    return table
+
+
+def pool_table(path: Path, pool: Pool) -> Table:
+    """The pool in figures, a row each."""
+    counts = pool.present.sum(axis=1)
+    some = (
+        f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
+    )
+    right, wrong = pool.present & (pool.answer == 0), pool.present & (pool.answer != 0)
+    lengths = pool.tokens.sum(axis=2)
+    table = Table(title=str(path), title_justify="left", show_header=False, box=None)
+    for name, value in (
+        ("problems", f"{len(pool.problems)}"),
+        ("samples", f"{some} a problem, {counts.sum():,} in all"),
+        ("seeds", ", ".join(str(seed) for seed in sorted(set(pool.seed[pool.present].tolist())))),
+        ("rounds", f"{pool.tokens.shape[2]}"),
+        ("pass@1", f"{(right.sum(axis=1) / counts).mean():.1%}"),
+        (f"maj@{counts.max()}", f"{majority_accuracy(pool):.1%}"),
+        ("tokens", f"{lengths.sum():,}; {_mean(lengths, right)} a right sample, "
+                   f"{_mean(lengths, wrong)} a wrong one"),
+        *((name, str(pool.settings[name])) for name in SHOWN if name in pool.settings),
+    ):  # fmt: skip
+        table.add_row(name, value)
+    return table
+
+
+def _mean(lengths: NDArray[np.int32], chosen: NDArray[np.bool_]) -> str:
+    return f"{lengths[chosen].mean():.0f}" if chosen.any() else "none"
+
+
+def thinned(front: Sequence[Forecast]) -> list[Forecast]:
+    """The front from its upper end down, without what is hardly less right than the one above."""
+    made: list[Forecast] = []
+    for point in reversed(front):
+        if not made or made[-1].accuracy - point.accuracy >= STEP:
+            made.append(point)
+    return made[::-1]
+
+
+def grid_table(tuning: Tuning, cell: Callable[[Grid, int, int], str]) -> Table:
+    """N down, M across."""
+    table = Table("N", *(f"M={m}" for m in tuning.rounds))
+    for i, n in enumerate(tuning.samples):
+        table.add_row(str(n), *(cell(tuning.every, i, j) for j in range(len(tuning.rounds))))
+    return table
+
+
+def share(grid: Grid, i: int, j: int) -> str:
+    """A cell: accuracy in % and half of its interval."""
+    half = (grid.upper[i, j] - grid.lower[i, j]) / 2
+    return f"{100 * grid.accuracy[i, j]:.1f} ±{100 * half:.1f}"
+
+
+def within(grid: Grid, i: int, j: int) -> str:
+    """A cell: the time of 95 of 100 runs."""
+    return clock(grid.time_q95_s[i, j])
+
+
+def forecasts_table(forecasts: Sequence[Forecast], tuning: Tuning) -> Table:
+    """Settings, what they come to and whether they fit."""
+    table = Table("N", "M", "way", "right", "90%", "time", "95 of 100")
+    for o in forecasts:
+        fits = "" if o.time_q95_s <= tuning.planned.plan_s else " [red]too long[/]"
+        table.add_row(
+            str(o.candidate.samples), str(o.candidate.rounds), o.candidate.how, f"{o.accuracy:.1%}",
+            _range(*o.interval, ".1%"), clock(o.time_s), clock(o.time_q95_s) + fits,
+        )  # fmt: skip
+    return table
+
+
+def gains_table(gains: Sequence[RuleGain]) -> Table:
+    """What each vote rule gains."""
+    table = Table("vote", "points over the majority", "interval")
+    for gain in gains:
+        low, high = (100 * bound for bound in gain.interval)
+        table.add_row(gain.rule, f"{100 * gain.gain:+.2f}", _range(low, high, "+.2f"))
+    return table
+
+
+def comparison_table(found: Sequence[Comparison], *, timed: bool) -> Table:
+    """Each pair of settings and its difference."""
+    title = "the second against the first, on the same problems"
+    table = Table("setting", "right", "90%", "time", "95 of 100", title=title)
+    for c in found:
+        for o in (c.first, c.second):
+            times = (clock(o.time_s), clock(o.time_q95_s)) if timed else ("", "")
+            table.add_row(str(o.candidate), f"{o.accuracy:.1%}", _range(*o.interval, ".1%"), *times)
+        gain, low, high = c.gain
+        slower_s = c.second.time_s - c.first.time_s
+        sign = "-" if slower_s < 0 else "+"
+        times = (f"{sign}{clock(abs(slower_s))}", "") if timed else ("", "")
+        between = _range(100 * low, 100 * high, "+.1f")
+        table.add_row("[bold]difference[/]", points(gain), between, *times, end_section=True)
+    return table
+
+
+def submissions_table(scores: Sequence[Scores]) -> Table:
+    """The scores as a table, a row a config."""
+    table = Table("config", "scores", "mean", "spread", "pending", "failed")
+    for row in scores:
+        table.add_row(
+            row.label,
+            " ".join(f"{score:g}" for score in row.scores),
+            f"{mean(row.scores):.2f}" if row.scores else "",
+            "" if row.spread is None else f"{row.spread:.2f}",
+            str(row.pending or ""),
+            str(row.failed or ""),
+        )
+    return table
+
+
+def findings_table(topic: str, found: list[Finding]) -> Table:
+    """What was found about a topic, and what is missing for which job."""
+    table = Table(title=topic, title_justify="left")
+    for column in ("", "found", "missing for"):
+        table.add_column(column, overflow="fold")
+    for one in found:
+        table.add_row(escape(one.what), escape(one.found), f"[yellow]{escape(one.job)}[/]")
+    return table
+
+
+def _range(low: float, high: float, form: str) -> str:
+    return f"{low:{form}}..{high:{form}}"

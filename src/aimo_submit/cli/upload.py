@@ -2,92 +2,97 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from aimo_submit.cli.console import guarded, note, patience_for, say
-from aimo_submit.cli.options import Commands, notes
-from aimo_submit.kaggle import upload
-from aimo_submit.kaggle.client.api import SILENCE_S, connect, require_credentials
-from aimo_submit.kaggle.client.kernel import EVERY_S
+from cyclopts import Parameter
+
+from aimo_submit.cli.kaggle import TIMES, Folder, Seam, Times, patience
+from aimo_submit.cli.options import note, notes, say
+from aimo_submit.kaggle import upload as uploading
+from aimo_submit.kaggle.client import sources
+from aimo_submit.kaggle.client.api import connect, require_credentials
 from aimo_submit.kaggle.client.metadata import FILE, load
-from aimo_submit.kaggle.client.sources import Standing, attach
+from aimo_submit.kaggle.client.sources import Standing
 from aimo_submit.kaggle.upload.folder import File, human, left_out, survey
-from aimo_submit.kaggle.upload.versions import DATASET, MODEL, Target
+from aimo_submit.kaggle.upload.versions import Target
 
 READY_S = 2 * 3600.0  # Kaggle unpacks and copies: minutes, for tens of gigabytes half an hour
 
 
-def add_upload_command(
-    commands: Commands, every_s: float = EVERY_S, silence_s: float = SILENCE_S
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What the folder becomes on Kaggle.
+
+    Args:
+        name: owner/slug, or owner/model/framework/variation
+        kind: dataset or model [default: as --name says]
+        title: where it is new [default: the slug]
+        license: its name on Kaggle; needed where it is new
+        public: for everybody to see, where it is new
+    """
+
+    name: str
+    kind: Annotated[Literal["dataset", "model"] | None, Parameter(name="--as")] = None
+    title: str | None = None
+    license: str = ""
+    public: bool = False
+
+
+def upload(
+    source: Path,
+    /,
+    *,
+    become: Goal,
+    message: Annotated[str, Parameter(alias="-m")] = "aimo-submit",
+    no_wait: bool = False,
+    attach: bool = False,
+    folder: Folder = Path(),
+    times: Seam = TIMES,
 ) -> None:
-    """Adds `upload`; the times are those of `add_kernel_commands`."""
-    parser = commands.add_parser(
-        "upload",
-        help="put a folder of weights or wheels on Kaggle, wait until it is ready",
-        epilog="example: aimo-submit upload wheels/ --name you/t4-wheels --license other --attach",
-    )
-    parser.add_argument("source", type=Path, metavar="FOLDER", help="what to upload, all of it")
-    parser.add_argument(
-        "--name",
-        required=True,
-        metavar="REF",
-        help="owner/slug, or owner/model/framework/variation",
-    )
-    parser.add_argument(
-        "--as", dest="kind", choices=(DATASET, MODEL), help="default: as --name says"
-    )
-    parser.add_argument("--title", metavar="TEXT", help="where it is new (default: the slug)")
-    parser.add_argument("--license", default="", metavar="NAME", help="needed where it is new")
-    parser.add_argument("--public", action="store_true", help="where it is new (default: private)")
-    parser.add_argument("-m", "--message", default="aimo-submit", help="the version's note")
-    parser.add_argument("--no-wait", action="store_true", help="do not wait until it is ready")
-    parser.add_argument("--attach", action="store_true", help="write it into kernel-metadata.json")
-    parser.add_argument(
-        "--folder", type=Path, default=Path(), help="folder of kernel-metadata.json (here)"
-    )
-    parser.set_defaults(
-        run=lambda args: guarded(_upload, args), every_s=every_s, silence_s=silence_s
-    )
+    """Puts a folder of weights or wheels on Kaggle, and waits until it is ready.
 
-
-def _upload(args: argparse.Namespace) -> int:
-    goal = upload.target(args.name, args.kind, args.title, license=args.license, public=args.public)
-    files = survey(args.source)
-    if args.attach:
-        load(args.folder / FILE)  # readable, before hours of uploading
+    Args:
+        source: the folder to upload, all of it
+        message: the version's note
+        no_wait: do not wait until it is ready
+        attach: write it into kernel-metadata.json
+    """
+    goal = uploading.target(**dataclasses.asdict(become))
+    files = survey(source)
+    if attach:
+        load(folder / FILE)  # readable, before hours of uploading
     require_credentials(os.environ, Path.home())
-    api = connect(args.silence_s)
-    before = upload.standing(api, goal)
-    upload.needs_license(goal, before)
-    _announce(args.source, files, goal, before)
+    api = connect(times.silence_s)
+    before = uploading.standing(api, goal)
+    uploading.needs_license(goal, before)
+    _announce(source, files, goal, before)
     with notes.status(f"uploading to {goal.ref}") as line:
-        patience = patience_for(args, line.update)
-        upload.upload(api, files, goal, before, note=args.message, patience=patience)
-    if args.no_wait:
+        patient = patience(times, line.update)
+        uploading.upload(api, files, goal, before, note=message, patience=patient)
+    if no_wait:
         say(f"{goal.ref} is taken, and not ready before {goal.page} says so")
-        return 0
-    _finish(api, goal, before, files, args)
-    return 0
+        return
+    reference = _ready(api, goal, before, files, times)
+    if attach:
+        sources.attach(folder, goal.sources, reference)
+    done = "is in" if attach else "put it into"
+    say(f'"{reference}" is ready; {done} {goal.sources} of kernel-metadata.json')
 
 
-def _finish(
-    api: Any, goal: Target, before: Standing | None, files: list[File], args: argparse.Namespace
-) -> None:
+def _ready(api: Any, goal: Target, before: Standing | None, files: list[File], times: Times) -> str:
+    """Waits for the version; returns what names it in a kernel's sources."""
     with notes.status(f"{goal.ref}: being made") as line:
-        patience = dataclasses.replace(patience_for(args, line.update), limit_s=READY_S)
+        patient = dataclasses.replace(patience(times, line.update), limit_s=READY_S)
         try:
-            reference = upload.wait(api, goal, before, files, patience)
+            return uploading.wait(api, goal, before, files, patient)
         except KeyboardInterrupt:
             note(f"{goal.page} shows when it is ready; the same command would upload it again")
             raise
-    if args.attach:
-        attach(args.folder, goal.sources, reference)
-    done = "is in" if args.attach else "put it into"
-    say(f'"{reference}" is ready; {done} {goal.sources} of kernel-metadata.json')
 
 
 def _announce(source: Path, files: list[File], goal: Target, before: Standing | None) -> None:
@@ -95,9 +100,9 @@ def _announce(source: Path, files: list[File], goal: Target, before: Standing | 
     how = "public" if goal.public else "private"
     what = f"version {before.version + 1} of" if before else f"a new {how} {goal.kind}"
     count = "1 file" if len(files) == 1 else f"{len(files)} files"
-    notes.print(f"{count}, {size}, as {what} {goal.ref}", soft_wrap=True, markup=False)
+    note(f"{count}, {size}, as {what} {goal.ref}")
     for name in left_out(source):
-        notes.print(f"{name} stays here", markup=False)
+        note(f"{name} stays here")
     for file in files:
         if file.unpacked:
-            notes.print(f"{file.name}: Kaggle will unpack it", soft_wrap=True, markup=False)
+            note(f"{file.name}: Kaggle will unpack it")

@@ -74,39 +74,40 @@ def room(prompt: Sequence[int], sampling: Sampling, context: int) -> int:
     return min(sampling.max_new_tokens, context - len(prompt))
 
 
-class Flight:
+class InFlight:
     """Requests in tasks of their own, so that closing can end them without their callers."""
 
     def __init__(self) -> None:
-        self._work: set[asyncio.Task[Completion]] = set()
-        self._grounded = False
+        self._tasks: set[asyncio.Task[Completion]] = set()
+        self._closed = False
 
     def __len__(self) -> int:
-        return len(self._work)
+        return len(self._tasks)
 
-    async def fly(self, work: Coroutine[Any, Any, Completion]) -> Completion:
-        """What the work returns; `EngineDied` once the flight was grounded."""
-        if self._grounded:
+    async def run(self, work: Coroutine[Any, Any, Completion]) -> Completion:
+        """Runs the coroutine as a task; raises `EngineDied` after `close()`."""
+        if self._closed:
             work.close()
             raise EngineDied("it was closed")
         task = asyncio.create_task(work)
-        self._work.add(task)
-        task.add_done_callback(self._work.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         try:
-            return await task
-        except asyncio.CancelledError:
-            caller = asyncio.current_task()
-            if self._grounded and not (caller and caller.cancelling()):
-                raise EngineDied("it was closed") from None
-            raise
+            await asyncio.wait({task})
+        finally:  # a caller who is cancelled leaves once the request has been aborted
+            if task.cancel():
+                await asyncio.wait({task})
+        if self._closed and task.cancelled():
+            raise EngineDied("it was closed")
+        return task.result()
 
-    async def ground(self) -> bool:
-        """Ends what is under way and lets nothing follow; False where that was done before."""
-        if self._grounded:
+    async def close(self) -> bool:
+        """Cancels all tasks and lets nothing follow; returns False if that was done before."""
+        if self._closed:
             return False
-        self._grounded = True
-        for task in self._work:
+        self._closed = True
+        for task in self._tasks:
             task.cancel()
-        if self._work:
-            await asyncio.wait(self._work, timeout=_ABORT_S)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_ABORT_S)
         return True

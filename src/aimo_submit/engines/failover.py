@@ -1,4 +1,4 @@
-"""Engines behind one: a request that loses its engine is asked again, of another or a new one.
+"""An engine made of engines: a request that loses its engine is asked again, of another.
 
 Every engine of a run is behind this: one, several replicas, several servers. The completion that
 was lost is asked for again with the same prompt and seed, so a sample goes on from its last round.
@@ -13,9 +13,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from aimo_submit.engines import Engine, Sampling, Starter
-from aimo_submit.engines.replica import Patience, Place
+from aimo_submit.engines.replica import Patience, Replica
 from aimo_submit.errors import EngineDied
 from aimo_submit.records import Completion
+from aimo_submit.timeout import timeout
 
 log = logging.getLogger(__name__)
 
@@ -24,34 +25,34 @@ GIVE_UP_S = 600.0  # without any engine, after which requests fail at once
 _HOMES = 8192  # samples whose engine is remembered
 
 
-class Guarded:
+class Failover:
     """An engine that outlives the engines it is made of."""
 
     def __init__(self, starters: Sequence[Starter], patience: Patience) -> None:
         self._changed = asyncio.Event()
-        self._places = [Place(start, patience, self._note) for start in starters]
-        self._homes: OrderedDict[int, Place] = OrderedDict()
+        self._replicas = [Replica(start, patience, self._note) for start in starters]
+        self._homes: OrderedDict[int, Replica] = OrderedDict()
         self._down_since: float | None = None
         self._closed = False
 
     @classmethod
-    async def start(cls, starters: Sequence[Starter], patience: Patience | None = None) -> Guarded:
-        """All engines begun and one of them up; where none starts, what hindered the first."""
-        guarded = cls(starters, patience or Patience())
-        places = guarded._places
-        for place in places:
-            place.open()
+    async def start(cls, starters: Sequence[Starter], patience: Patience | None = None) -> Failover:
+        """Starts all engines and waits for one; where none starts, raises the first's error."""
+        failover = cls(starters, patience or Patience())
+        replicas = failover._replicas
+        for replica in replicas:
+            replica.open()
         try:
-            await guarded._until(lambda: all(place.failure for place in places))
-            if not guarded._up:
-                raise next(place.failure for place in places if place.failure)
+            await failover._until(lambda: all(replica.failure for replica in replicas))
+            if not failover._up:
+                raise next(replica.failure for replica in replicas if replica.failure)
         except BaseException:
-            await guarded.aclose()
+            await failover.aclose()
             raise
-        for place in places:
-            if place.failure:
-                log.warning("going on without one engine: %s", place.failure)
-        return guarded
+        for replica in replicas:
+            if replica.failure:
+                log.warning("going on without one engine: %s", replica.failure)
+        return failover
 
     @property
     def context(self) -> int:
@@ -59,7 +60,7 @@ class Guarded:
 
     @property
     def running(self) -> int:
-        return sum(place.engine.running for place in self._places if place.ready and place.engine)
+        return sum(r.engine.running for r in self._replicas if r.ready and r.engine)
 
     @property
     def drawn(self) -> int:
@@ -73,17 +74,17 @@ class Guarded:
 
     @property
     def _engines(self) -> list[Engine]:
-        return [place.engine for place in self._places if place.engine]
+        return [replica.engine for replica in self._replicas if replica.engine]
 
     def encode(self, text: str, *, prompt: bool = False) -> list[int]:
         return self._engines[0].encode(text, prompt=prompt)
 
     async def complete(self, prompt: Sequence[int], sampling: Sampling) -> Completion:
-        """The model's continuation of the prompt, whatever becomes of the engine meanwhile."""
+        """Completes the prompt, whatever becomes of the engine meanwhile."""
         for _ in range(DEATHS - 1):
-            place = await self._home(sampling.sample)
+            replica = await self._home(sampling.sample)
             try:
-                return await place.complete(prompt, sampling)
+                return await replica.complete(prompt, sampling)
             except EngineDied:
                 continue
         return await (await self._home(sampling.sample)).complete(prompt, sampling)
@@ -92,14 +93,14 @@ class Guarded:
         """Ends all engines; what is in flight fails."""
         self._closed = True
         self._note()
-        await asyncio.gather(*(place.aclose() for place in self._places))
+        await asyncio.gather(*(replica.aclose() for replica in self._replicas))
 
-    async def _home(self, sample: int) -> Place:
-        """Where a sample's rounds go: where the last was, else where there is least to do."""
+    async def _home(self, sample: int) -> Replica:
+        """Returns the replica of the sample's last round, else the one with the fewest requests."""
         await self._engine_up()
         home = self._homes.get(sample)
         if home is None or not home.ready:
-            home = min((p for p in self._places if p.ready), key=lambda place: place.size)
+            home = min((p for p in self._replicas if p.ready), key=lambda replica: replica.size)
         if sample:
             self._homes[sample] = home
             self._homes.move_to_end(sample)
@@ -108,25 +109,25 @@ class Guarded:
         return home
 
     async def _engine_up(self) -> None:
-        """Returns once there is an engine, which is waited for up to GIVE_UP_S."""
-        since = self._down_since
+        """Waits for an engine; raises EngineDied once there has been none for GIVE_UP_S."""
+        since, now = self._down_since, asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout_at(None if since is None else since + GIVE_UP_S):
+            async with timeout(None if since is None else since + GIVE_UP_S - now):
                 await self._until(lambda: self._closed)
         except TimeoutError:
-            why = next((str(p.failure) for p in self._places if p.failure), "none came up")
+            why = next((str(p.failure) for p in self._replicas if p.failure), "none came up")
             raise EngineDied(f"and for {GIVE_UP_S:.0f} s there was no other: {why}") from None
         if self._closed:
             raise EngineDied("it was closed")
 
     async def _until(self, true: Callable[[], bool]) -> None:
-        """Returns once an engine is up, or that is true."""
+        """Waits until an engine is up, or that is true."""
         while not (self._up or true()):
             await self._changed.wait()
 
     @property
     def _up(self) -> bool:
-        return any(place.ready for place in self._places)
+        return any(replica.ready for replica in self._replicas)
 
     def _note(self) -> None:
         """Wakes those who wait for a change."""

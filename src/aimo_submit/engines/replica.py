@@ -30,7 +30,7 @@ class Patience:
     times: float = 20.0  # the longest pause seen so far
 
 
-class Place:
+class Replica:
     """An engine, its watch, and the next one after it."""
 
     def __init__(self, start: Starter, patience: Patience, changed: Callable[[], None]) -> None:

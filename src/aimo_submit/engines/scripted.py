@@ -11,12 +11,14 @@ import asyncio
 import math
 import selectors
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from aimo_submit.engines import Sampling, room
 from aimo_submit.errors import EngineDied
 from aimo_submit.records import Completion, Execution, Finish, Scope
+from aimo_submit.timeout import timeout
 
 T = TypeVar("T")
 
@@ -108,7 +110,9 @@ class ScriptedEngine:
             self._pace, self._begun = pace, start
             batch = list(self._requests)  # those who join meanwhile have not been decoded yet
             least = min((request.left for request in batch), default=math.inf)
-            await _wait(self._changed, least * pace if batch else None)
+            with suppress(TimeoutError):
+                async with timeout(least * pace if batch else None):
+                    await self._changed.wait()
             made = (now() - start) / pace if pace else math.inf
             self._made += made if pace else 1
             for request in batch:
@@ -121,13 +125,6 @@ class _Request:
     def __init__(self, steps: int) -> None:
         self.left = float(steps)
         self.done = asyncio.Event()
-
-
-async def _wait(event: asyncio.Event, seconds: float | None) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return
 
 
 def _cut(written: str, stops: Sequence[str], room: int) -> tuple[str, Finish]:

@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from aimo_submit.competition import Edition
+from aimo_submit.competition import Competition
 from aimo_submit.errors import UserError, install
 from aimo_submit.records import Problem
 
@@ -28,16 +28,16 @@ ANSWER_COLUMNS = ("answer", "expected_answer", "Answer", "gold")
 Row = tuple[str, Mapping[str, Any]]  # where the row stands, and its columns
 
 
-def load_problems(source: str, edition: Edition) -> list[Problem]:
+def load_problems(source: str, competition: Competition) -> list[Problem]:
     """The problems of a bundled or named set, a file (.csv, .jsonl, .parquet) or a set of the hub.
 
     `NAME=FILE` takes a named set from a file instead of the hub. Gold answers are brought under
-    the edition's rule. Whatever is malformed is a `UserError` that names row and column.
+    the competition's rule. Whatever is malformed is a `UserError` that names row and column.
     """
     name, _, file = source.partition("=")
     named = NAMED.get(name)
     rows = named.chosen(rows_of(file or named.hub)) if named else rows_of(source)
-    problems = [_problem(where, row, edition) for where, row in rows]
+    problems = [_problem(where, row, competition) for where, row in rows]
     if named:
         named.check(source, len(problems))
     if not problems:
@@ -128,7 +128,7 @@ def _numbered(source: str, rows: Iterable[Mapping[Any, Any]]) -> Iterator[Row]:
         yield f"{source}: row {number}", {str(k): v for k, v in row.items()}
 
 
-def _problem(where: str, row: Mapping[str, Any], edition: Edition) -> Problem:
+def _problem(where: str, row: Mapping[str, Any], competition: Competition) -> Problem:
     column = _column(row, TEXT_COLUMNS)
     if column is None:
         has = ", ".join(row)
@@ -138,10 +138,11 @@ def _problem(where: str, row: Mapping[str, Any], edition: Edition) -> Problem:
         raise UserError(f"{where}, column {column}: the problem's text is empty")
     id_column = _column(row, ID_COLUMNS)
     number = where.rpartition(" ")[2]
-    return Problem(str(row[id_column]) if id_column else number, text, _gold(where, row, edition))
+    name = str(row[id_column]) if id_column else number
+    return Problem(name, text, _gold(where, row, competition))
 
 
-def _gold(where: str, row: Mapping[str, Any], edition: Edition) -> int | None:
+def _gold(where: str, row: Mapping[str, Any], competition: Competition) -> int | None:
     column = _column(row, ANSWER_COLUMNS)
     if column is None or row[column] is None or str(row[column]).strip() in ("", "nan"):
         return None
@@ -153,11 +154,11 @@ def _gold(where: str, row: Mapping[str, Any], edition: Edition) -> int | None:
         whole = False
     if not whole:
         raise UserError(f"{where}, column {column}: the gold answer {given!r} is not an integer")
-    gold = edition.admit(int(value))
+    gold = competition.answers.admit(int(value))
     if gold is None:
         raise UserError(
-            f"{where}, column {column}: {given} is no answer of {edition.name} "
-            f"({edition.answers}); use --edition any"
+            f"{where}, column {column}: {given} is no answer of {competition.name} "
+            f"({competition.answers}); use --edition any"
         )
     return gold
 

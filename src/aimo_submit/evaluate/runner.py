@@ -13,9 +13,9 @@ from typing import Any, Protocol
 from aimo_submit.config import Config
 from aimo_submit.errors import EngineDied
 from aimo_submit.journal import Journal, Key, key_of
-from aimo_submit.records import Problem, Solution, died, ended
+from aimo_submit.records import Problem, Solution
 
-# Samples in flight that keep an engine's batch full. Measured on the CPU: docs/LOG.md.
+# Samples in flight that keep an engine's batch full. Measured on the CPU: docs/log/engines.md.
 FULL_BATCH = 64
 
 # How often a problem under which the engine dies is begun anew.
@@ -79,9 +79,9 @@ def evaluate(
 
 def _is_lost(solution: Solution, before: int) -> bool:
     """Whether the engine took the samples along, and they may fare better if begun anew."""
-    if not died(solution.traces):
+    if not solution.engine_died:
         return False
-    if before == REDONE and not any(ended(t.status, t.reason) for t in solution.traces):
+    if before == REDONE and not any(trace.ended for trace in solution.traces):
         raise EngineDied(f"problem {solution.problem.id}: {solution.reason}")
     return before < REDONE
 

@@ -34,19 +34,19 @@ class Format:
     runs_last: bool = False  # once its text has ended, its last block runs and gives the answer
 
     def prompt(self, problem: str) -> str:
-        """The text that the model continues."""
+        """Returns the text that the model continues."""
         return self.template.replace("{problem}", problem)
 
     def ask(self, question: str) -> str:
-        """The text that the model continues where it is to do something else than solve."""
+        """Returns the text for another task than to solve a problem."""
         return (self.asking or self.template).replace("{problem}", question)
 
     def asks(self, completion: Completion) -> bool:
-        """Whether the model has just asked for its code to be run."""
+        """True if the model has just asked for its code to be run."""
         return bool(self.stop) and completion.text.endswith(self.stop)
 
     def block(self, completion: Completion) -> str | None:
-        """The last complete code block of a completion.
+        """Returns the last complete code block of a completion.
 
         The fence of an output also ends a block, wherever on its line it stands: models join
         the two fences to six backticks or forget the first one.
@@ -60,11 +60,11 @@ class Format:
         return None
 
     def show(self, execution: Execution) -> str:
-        """What is appended to the sample so that the model reads the output."""
+        """Returns the text that shows the model the output."""
         return f"{self.output_begin}{self._cut(execution.output.strip())}\n{self.output_end}"
 
     def words(self, before: str, completion: Completion) -> str:
-        """The text in which the model's answer is looked for: all of it, but no code."""
+        """Returns the text in which the answer is looked for: all of it, but no code."""
         text = before + completion.text
         if self.code_begin.startswith("```"):
             return text  # `answers.py` knows this fence

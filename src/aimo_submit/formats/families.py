@@ -44,7 +44,7 @@ class Harmony(Format):
         return self.block(completion) is not None
 
     def block(self, completion: Completion) -> str | None:
-        """What the completion ends with sending to python; a call that was cut off is none."""
+        """Returns the code that the completion ends by sending to python; None if cut off."""
         said = harmony.messages(completion.tokens)
         whole = said and completion.finish is not Finish.LENGTH
         return said[-1].content if whole and said[-1].recipient.startswith("python") else None
@@ -53,7 +53,7 @@ class Harmony(Format):
         return harmony.output(self._cut(execution.output))
 
     def words(self, before: str, completion: Completion) -> str:
-        """The final channel; where the model did not come to it, its last thoughts."""
+        """Returns the final channel; where the model did not come to it, its last thoughts."""
         said = harmony.messages(completion.tokens)
         final = [message.content for message in said if message.channel == "final"]
         return "\n".join(final or [message.content for message in said if not message.recipient])
@@ -71,7 +71,7 @@ class Llama3(Format):
         return self.block(completion) is not None
 
     def block(self, completion: Completion) -> str | None:
-        """The last call; one that was cut off is none. The token that ends it may be left away."""
+        """Returns the last call; None if cut off. The token that ends it may be left away."""
         _, tag, code = completion.text.rpartition(self.code_begin)
         whole = tag and completion.finish is not Finish.LENGTH
         return code.removesuffix(_EOM).strip("\n") if whole else None
@@ -235,7 +235,7 @@ FORMATS = {
 
 
 def format_named(name: str) -> Format:
-    """The format of that name; an unknown one is a `UserError`."""
+    """Returns the format of that name; raises UserError for an unknown one."""
     if name not in FORMATS:
         raise UserError(f"unknown format {name!r}: choose one of {', '.join(FORMATS)}")
     return FORMATS[name]

@@ -27,7 +27,7 @@ class Message:
 
 
 def prompt(problem: str, instructions: str) -> str:
-    """The conversation that asks the problem and offers the python tool, as text."""
+    """Writes the conversation that asks the problem and offers the python tool."""
     import openai_harmony as harmony
 
     system = (
@@ -50,7 +50,7 @@ def prompt(problem: str, instructions: str) -> str:
 
 
 def output(text: str) -> str:
-    """What the model reads of a call's output, from the end of its call to its next message."""
+    """Writes a call's output for the model, from the end of its call to its next message."""
     import openai_harmony as harmony
 
     author = harmony.Author.new(harmony.Role.TOOL, "python")
@@ -61,7 +61,7 @@ def output(text: str) -> str:
 
 
 def messages(tokens: Sequence[int]) -> list[Message]:
-    """The messages of a completion, the last one perhaps cut off; none where it holds no header."""
+    """Parses the messages of a completion, the last perhaps cut off; none without a header."""
     import openai_harmony as harmony
 
     parser = harmony.StreamableParser(_encoding(), harmony.Role.ASSISTANT)
@@ -82,7 +82,7 @@ def _message(channel: str | None, recipient: str | None, content: str) -> Messag
 
 @cache
 def _encoding() -> Any:
-    """The tokens' encoding. Without its file or the library there is a `UserError`."""
+    """Returns the tokens' encoding; raises UserError without its file or the library."""
     try:
         import openai_harmony as harmony
     except ImportError as error:

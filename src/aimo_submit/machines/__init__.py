@@ -15,7 +15,7 @@ _FP16 = 2  # bytes of a key, a value, a weight that is not quantised
 _FP32 = 4
 
 # vLLM's share of a device (its `gpu_memory_utilization`), and what of it neither weights nor KV
-# get: a CUDA context, graphs and NCCL's buffers. What is assumed here stands in docs/LOG.md.
+# get: a CUDA context, graphs and NCCL's buffers. What is assumed here: docs/log/machines.md.
 UTILISATION = 0.9
 CONTEXT_GIB = 0.6
 BATCHED_TOKENS = 2048  # the most that one step computes, by default

@@ -15,6 +15,9 @@ NVIDIA_SMI = (
     "--format=csv,noheader,nounits",
 )
 ASK_S = 20.0  # a driver that is broken can take for ever
+# CUDA's compute capabilities: the oldest that vLLM takes, a T4's, the oldest with bfloat16.
+OLDEST, TURING, AMPERE = (7, 0), (7, 5), (8, 0)
+NO_PEER_TO_PEER = {"NCCL_P2P_DISABLE": "1"}  # for T4s, on which NCCL hangs in such copies
 # Below the machine's own memory where a container has less.
 _CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
@@ -26,6 +29,10 @@ class Gpu:
     name: str
     memory_gib: float
     capability: tuple[int, int] | None  # (7, 5) for a T4; None where an old driver can't say
+
+    def older_than(self, capability: tuple[int, int]) -> bool:
+        """True where its capability is known and lower."""
+        return self.capability is not None and self.capability < capability
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 A pool is a folder of journals, so merging those of several machines or days is putting them into
 one folder. Samples of a problem from several seeds are simply more samples of it. Texts stay on
-disk: `traces.py` reads those of one problem at a time.
+disk: `reading.Index` reads those of one problem at a time.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Sample(NamedTuple):
     answer: int | None
     tokens: Sequence[int]
     engine_s: Sequence[float]
-    code_s: Sequence[float]  # that the blocks themselves ran: the wait for a seat is the recorder's
+    code_s: Sequence[float]  # that the blocks ran: the wait for a worker is the recorder's
     logprob: float  # mean over its tokens; nan where unknown
     has_code: bool
     boxed: bool
@@ -129,7 +129,9 @@ def _entries(file: Path) -> Iterator[Entry]:
             row = counted(line)
             problem = row["problem"]
             samples = [
-                _sample(trace) for trace in row["traces"] if ended(trace["status"], trace["reason"])
+                _sample(trace)
+                for trace in row["traces"]
+                if ended(trace["status"], trace.get("engine_died", False))
             ]
             by_seed = {row["seed"]: samples}
             yield Entry(problem["id"], problem["text"], problem["answer"], by_seed)

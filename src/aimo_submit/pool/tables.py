@@ -43,6 +43,7 @@ COLUMNS = {
     **{"tokens": "int32", "logprob": "float32", "text": "string", "code": "string"},
     **{"output": "string", "outcome": None, "engine_s": "float32", "sandbox_s": "float32"},
     **{"code_s": "float32", "boxed": "bool_", "answer": "int64", "status": None, "reason": None},
+    "engine_died": "bool_",
 }
 UNBEGUN: Mapping[str, Any] = {
     **{"attempt": 0, "code": None, "execution": None, "engine_s": 0.0, "sandbox_s": 0.0},
@@ -59,7 +60,7 @@ class Row(NamedTuple):
     seed: int
     sample: int
     status: str
-    reason: str
+    engine_died: bool
     tokens: int
     logprob: float
     engine_s: float
@@ -105,6 +106,7 @@ def _rows(solution: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             "sample": trace["sample"],
             "status": trace["status"],
             "reason": trace["reason"],
+            "engine_died": trace.get("engine_died", False),
         }
         rounds = trace["rounds"] or [UNBEGUN]
         for number, turn in enumerate(rounds):
@@ -149,7 +151,7 @@ def from_parquet(path: Path) -> Recording:
         for (seed, _), rounds in groupby(own, itemgetter(3, 4)):
             turns = list(rounds)
             found = by_seed.setdefault(seed, [])
-            if ended(turns[-1].status, turns[-1].reason):
+            if ended(turns[-1].status, turns[-1].engine_died):
                 found.append(_sample(turns))
         recording.add(Entry(problem, statement, gold, by_seed))
     return recording
@@ -197,9 +199,9 @@ def _solution(ballot: Ballot) -> Solution:
     traces: list[Trace] = list(ballot.traces)
     votes = RULES["majority"](traces)
     answer = votes[0].answer if votes else 0
-    reason = how_won(votes) if votes else "fallback: no sample answered"
+    reason = how_won(votes) if votes else "no sample answered"
     problem, sure = Problem(ballot.problem, "", ballot.gold), confidence(traces, answer)
-    return Solution(problem, answer, votes, traces, 0, 0.0, reason, sure)
+    return Solution(problem, answer, votes, traces, 0, 0.0, reason, sure, fallback=not votes)
 
 
 def _pyarrow() -> tuple[Any, Any]:

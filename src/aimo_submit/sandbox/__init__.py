@@ -1,4 +1,9 @@
-"""Runs model-written Python: code in, `Execution` out, whatever the code does."""
+"""Runs model-written Python: code in, `Execution` out, whatever the code does.
+
+The rooms are named after the process in which they run: client/ is the kit's own, server/ the fork
+server and a warden for each worker, block/ the model's code. linux/ holds the kernel's calls,
+protocol.py what crosses between the processes.
+"""
 
 from __future__ import annotations
 

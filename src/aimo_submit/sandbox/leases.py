@@ -1,7 +1,8 @@
-"""What a sandbox holds while it runs, and what those that were killed have left behind.
+"""Leases of folders and uids for a running sandbox; removes what killed sandboxes left behind.
 
-A claim is a descriptor that the kernel lets go of with its last holder: the fork server and its
-wardens inherit it, so nothing is collected under a block that still runs.
+The kit takes them, the fork server collects. A lease is a descriptor that the kernel lets go of
+with its last holder: the fork server and its wardens inherit it, so nothing is collected under a
+block that still runs.
 """
 
 from __future__ import annotations
@@ -20,62 +21,62 @@ from aimo_submit.sandbox.linux.files import remove_tree
 
 PREFIX = "aimo-sandbox-"
 FIRST_UID, RANGES = 50_000, 19  # up to 59,728: above people, below systemd's
-SEATS = 511  # each with a user of its own; one more for each range
+MOST_WORKERS = 511  # each with a user of its own; one more for each range
 LOCK_NAME = "\0aimo-submit-uids-{}"
 
 
-def claim_folder() -> tuple[Path, int]:
-    """A new folder for a sandbox, and the claim to it."""
+def take_folder() -> tuple[Path, int]:
+    """Makes a folder for a sandbox; returns it with its lease."""
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-    folder.chmod(0o711)  # the seats' users pass through it to their own
+    folder.chmod(0o711)  # the workers' users pass through it to their own
     return folder, _lock(folder)
 
 
-def claim_uids() -> tuple[int, socket.socket] | None:
-    """The first of `SEATS` + 1 user ids that no other sandbox here uses, and the claim to them."""
-    width = SEATS + 1
+def take_uids() -> tuple[int, socket.socket] | None:
+    """Finds a range of `MOST_WORKERS` + 1 unused uids; returns the first with their lease."""
+    width = MOST_WORKERS + 1
     for first in range(FIRST_UID, FIRST_UID + RANGES * width, width):
-        claim = socket.socket(socket.AF_UNIX)
+        lease = socket.socket(socket.AF_UNIX)
         try:
-            claim.bind(LOCK_NAME.format(first))
+            lease.bind(LOCK_NAME.format(first))
         except OSError:  # another sandbox has them
-            claim.close()
+            lease.close()
             continue
         if not any(first <= user.pw_uid < first + width for user in pwd.getpwall()):
-            return first, claim
-        claim.close()
+            return first, lease
+        lease.close()
     return None
 
 
 def collect_folders() -> None:
     """Removes the folders of sandboxes that were killed."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        with suppress(OSError):  # claimed, somebody else's, or being removed
-            claim = _lock(folder)
+        with suppress(OSError):  # leased, somebody else's, or being removed
+            lease = _lock(folder)
             try:
-                if os.fstat(claim).st_uid == os.geteuid():
+                if os.fstat(lease).st_uid == os.geteuid():
                     remove_tree(folder)
             finally:
-                os.close(claim)
+                os.close(lease)
 
 
 def collect_processes(first_uid: int) -> None:
-    """Ends what runs under user ids that have just been claimed."""
+    """Ends what runs under user ids that have just been leased."""
     for pid, uid in _owners():
-        if first_uid <= uid < first_uid + SEATS:
+        if first_uid <= uid < first_uid + MOST_WORKERS:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
 
 def _lock(folder: Path) -> int:
     """A descriptor that holds the folder; OSError where another does."""
-    claim = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    lease = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        os.close(claim)
+        os.close(lease)
         raise
-    return claim
+    return lease
 
 
 def _owners() -> Iterator[tuple[int, int]]:

@@ -15,7 +15,7 @@ from typing import Any
 from aimo_submit.errors import UserError
 
 LENGTH = struct.Struct(">I")
-SEAT = struct.Struct(">I")  # to the fork server: with a descriptor, a warden to fork; else to end
+WORKER = struct.Struct(">I")  # to the fork server: with a descriptor, a warden to fork; else to end
 STATUS = struct.Struct(">i")  # from a live interpreter: how a block ended
 CANCEL = LENGTH.pack(0)  # an empty frame
 

@@ -1,4 +1,4 @@
-"""What holds here, found out by blocks that try to break it."""
+"""The self-test of the sandbox: blocks that try to break what it promises."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from aimo_submit import competition
 from aimo_submit.records import Outcome
 from aimo_submit.sandbox.client.fork_server import ForkServer
 from aimo_submit.sandbox.linux.processes import descendants
@@ -16,13 +17,15 @@ from aimo_submit.sandbox.linux.processes import descendants
 TIMEOUT_S = 20.0  # enough on a machine that is busy with other things
 
 # A promise holds when its block ends with an exception. PORT, PID and SECRET name what the kit has
-# open, itself, and a file that only its user may read.
+# open, itself, and a file that only its user may read. A name that does not exist would make a
+# promise seem to hold: the module is one that the kit itself has imported.
 ATTEMPTS = {
     "no network": "import socket\nsocket.create_connection(('127.0.0.1', PORT), 5)",
     "no file of this user can be read": "open(SECRET).read()",
     "no file of this user can be changed": "open(SECRET, 'a')",
     "the libraries cannot be changed": "open(np.__file__, 'a')",
-    "the kit's answers cannot be imported": "import aimo_submit.competition",
+    "the kit's answers cannot be imported": f"import {competition.__name__}",
+    "the kit's files cannot be read": f"open({competition.__file__!r}).read()",
     "the kit's memory cannot be read": "open(f'/proc/{PID}/mem', 'rb')",
     "the kit's environment cannot be read": "open(f'/proc/{PID}/environ').read()",
     "no other process can be signalled": "import os\nos.kill(PID, 0)",
@@ -45,30 +48,27 @@ os.wait()"""
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """Something that no block can do, or what one that tried has shown."""
+    """Something that no block can do, and whether that held when one tried."""
 
     text: str
     holds: bool
 
 
 async def promises(server: ForkServer) -> list[Promise]:
-    """Each promise with whether it holds; takes a fraction of a second."""
+    """Tries to break each promise; takes a fraction of a second."""
     with _bait(server) as names:
         found = []
         for text, attempt in ATTEMPTS.items():
             execution = await server.run(names + attempt, TIMEOUT_S)
             found.append(Promise(text, execution.outcome is Outcome.ERROR))
-    return [*found, Promise("no process outlives its block", await _ends_daemons(server))]
-
-
-async def _ends_daemons(server: ForkServer) -> bool:
     await server.run(LEAVES_A_DAEMON, TIMEOUT_S)
-    return descendants(server.pid) <= server.wardens
+    nothing_left = descendants(server.pid) <= server.wardens
+    return [*found, Promise("no process outlives its block", nothing_left)]
 
 
 @contextmanager
 def _bait(server: ForkServer) -> Iterator[str]:
-    """Assignments of the names that the attempts use."""
+    """Yields code that assigns the names which the attempts use."""
     limits = server.limits
     with tempfile.NamedTemporaryFile() as secret, socket.create_server(("127.0.0.1", 0)) as door:
         yield (

@@ -11,7 +11,6 @@ import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property, partial
 
 import numpy as np
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from aimo_submit.budget import REFILL, Allotment, Budget, Terms, pooled, reserve
 from aimo_submit.evaluate.bootstrap import interval
 from aimo_submit.pool.arrays import Pool
+from aimo_submit.records import Named
 from aimo_submit.tune.accuracy import accuracies
 from aimo_submit.tune.profile import Profile
 from aimo_submit.tune.simulation import Policy, Samples, Simulated, simulate_problem
@@ -50,7 +50,7 @@ class PlannedRun:
         return self.limit_s - reserve(self.limit_s)
 
 
-class StopRule(StrEnum):
+class StopRule(Named):
     """The rule by which the samples of a problem come to their end."""
 
     EVERY = "every sample"

@@ -41,7 +41,7 @@ from aimo_submit.tune.profile import Profile
 from aimo_submit.tune.vote_rules import SIGNALS
 
 GRID = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
-EPS = 0.003  # of an early stop without a limit of time: docs/LOG.md
+EPS = 0.003  # of an early stop without a limit of time: docs/log/budget.md
 UNTIMED = Profile("", "", "", "", "", True, ((1, 1.0),), 0.0, 0.0, 1 << 60)
 
 Floats = NDArray[np.float64]

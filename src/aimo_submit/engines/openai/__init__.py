@@ -21,11 +21,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from aimo_submit.engines import Flight, Sampling, Starter, room
+from aimo_submit.engines import InFlight, Sampling, Starter, room
 from aimo_submit.engines.openai.http import Busy, Reply, Server, Trouble
 from aimo_submit.engines.tokenizer import Tokens
 from aimo_submit.errors import EngineDied, UserError
 from aimo_submit.records import Completion, Finish
+from aimo_submit.timeout import timeout
 
 BASE_URL = "http://127.0.0.1:8000/v1"
 PROBE_S = 120.0  # what a busy server may take for one token
@@ -57,7 +58,7 @@ class OpenAIEngine:
 
     def __init__(self, server: Server, model: str, tokens: Tokens, context: int) -> None:
         self._server, self._model, self._tokens = server, model, tokens
-        self._context, self._drawn, self._flight = context, 0, Flight()
+        self._context, self._drawn, self._in_flight = context, 0, InFlight()
         self._exact = False  # the server returns the tokens it drew
 
     @classmethod
@@ -85,7 +86,7 @@ class OpenAIEngine:
 
     @property
     def running(self) -> int:
-        return len(self._flight)
+        return len(self._in_flight)
 
     @property
     def drawn(self) -> int:
@@ -97,18 +98,18 @@ class OpenAIEngine:
     async def complete(self, prompt: Sequence[int], sampling: Sampling) -> Completion:
         """The model's continuation of the prompt; tried again where the connection is lost."""
         limit = room(prompt, sampling, self._context)
-        return await self._flight.fly(self._complete(prompt, sampling, limit))
+        return await self._in_flight.run(self._complete(prompt, sampling, limit))
 
     async def aclose(self) -> None:
         """Closes the connections; the server goes on."""
-        if await self._flight.ground():
+        if await self._in_flight.close():
             await self._server.aclose()
 
     async def _probe(self) -> None:
         """Sees whether the server completes, and whether it returns tokens."""
         prompt = self.encode("1 + 1 =", prompt=True)
         try:
-            async with asyncio.timeout(PROBE_S):
+            async with timeout(PROBE_S):
                 reply = await self._ask(prompt, Sampling(0.0, 1.0, 1, (), 0), 1)
         except (Trouble, TimeoutError) as error:
             url, why = self._server.url, str(error) or f"nothing in {PROBE_S:.0f} s"

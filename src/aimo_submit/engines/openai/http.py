@@ -5,7 +5,6 @@ aiohttp: a streamed event costs 55 microseconds of CPU, with httpx 120.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any
 import aiohttp
 
 from aimo_submit.errors import UserError
+from aimo_submit.timeout import timeout
 
 CONNECT_S = 10.0
 _LINE = 1 << 22  # bytes: vLLM's first one repeats the prompt's tokens
@@ -58,16 +58,17 @@ class Server:
     def __init__(self, url: str, key: str | None) -> None:
         self.url = url.rstrip("/")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S)
-        connector = aiohttp.TCPConnector(limit=0)
         self._session = aiohttp.ClientSession(
-            headers=headers, timeout=timeout, connector=connector, read_bufsize=_LINE
+            headers=headers,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
+            connector=aiohttp.TCPConnector(limit=0),
+            read_bufsize=_LINE,
         )
 
     async def models(self) -> list[dict[str, Any]]:
         """The models it serves. A server that does not answer is a `UserError`."""
         try:
-            async with asyncio.timeout(CONNECT_S), self._session.get(f"{self.url}/models") as got:
+            async with timeout(CONNECT_S), self._session.get(f"{self.url}/models") as got:
                 await _accept(self.url, got)
                 return list((await got.json(content_type=None))["data"])
         except (aiohttp.ClientError, OSError, Trouble) as error:

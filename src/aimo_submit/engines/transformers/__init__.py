@@ -1,7 +1,7 @@
 """The embedded default engine: a transformers model, batched continuously, wherever torch runs.
 
 One thread makes all forward passes. Between two steps requests join the batch and leave it, and
-equal beginnings of prompts are computed once (`slots.py`). transformers' own continuous batching
+equal beginnings of prompts are computed once (`kv_cache.py`). transformers' own continuous batching
 has one seed for all requests and no stop strings per request, so a resumed run could not repeat
 its samples. `mean_logprob` is that of every token drawn, an EOS included, after temperature and
 top_p; greedy, it is the model's own.

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from aimo_submit.engines import Flight, Sampling, Starter, room
+from aimo_submit.engines import InFlight, Sampling, Starter, room
 from aimo_submit.engines.tokenizer import Tokens
 from aimo_submit.engines.vllm.selftest import sound
 from aimo_submit.engines.vllm.settings import Settings, devices, ladder, seeing
@@ -71,7 +71,7 @@ class VllmEngine:
         self._engine, self._tokens = engine, tokens
         self._context = int(engine.vllm_config.model_config.max_model_len)
         self._cache_config = engine.vllm_config.cache_config
-        self._ids, self._drawn, self._flight = itertools.count(), 0, Flight()
+        self._ids, self._drawn, self._in_flight = itertools.count(), 0, InFlight()
         self._closed = False
 
     @classmethod
@@ -115,11 +115,11 @@ class VllmEngine:
     async def complete(self, prompt: Sequence[int], sampling: Sampling) -> Completion:
         """The model's continuation of the prompt; no tokens where it ends its turn at once."""
         limit = room(prompt, sampling, self.context)
-        return await self._flight.fly(self._generate(prompt, sampling, limit))
+        return await self._in_flight.run(self._generate(prompt, sampling, limit))
 
     async def aclose(self) -> None:
         """Ends the core's process; what is in flight fails."""
-        if not await self._flight.ground():
+        if not await self._in_flight.close():
             return
         self._closed = True
         if handler := self._engine.output_handler:

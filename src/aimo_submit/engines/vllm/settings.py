@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aimo_submit.errors import UserError
-from aimo_submit.machines.detect import Machine
+from aimo_submit.machines.detect import AMPERE, NO_PEER_TO_PEER, TURING, Machine
 
-_TURING, _AMPERE = (7, 5), (8, 0)
 _MARLIN = "MacheteLinearKernel,AllSparkLinearKernel,MarlinLinearKernel"
 _DEVICES = "CUDA_VISIBLE_DEVICES"
 _environment = threading.Lock()  # it is one for all threads that load a replica
@@ -34,13 +33,13 @@ def suited(machine: Machine) -> Settings:
     FlashInfer crashes on it in vLLM 0.22 and has left it since: Triton's attention remains.
     """
     known = [gpu.capability for gpu in machine.gpus if gpu.capability]
-    if not known or min(known) >= _AMPERE:
+    if not known or min(known) >= AMPERE:
         return Settings("as given")
     arguments: dict[str, Any] = {"dtype": "float16"}
-    if min(known) != _TURING:
+    if min(known) != TURING:
         return Settings("float16", arguments)
     arguments |= {"attention_backend": "TRITON_ATTN", "disable_custom_all_reduce": True}
-    return Settings("T4", arguments, {"NCCL_P2P_DISABLE": "1"})
+    return Settings("T4", arguments, NO_PEER_TO_PEER)
 
 
 def ladder(machine: Machine) -> list[Settings]:
@@ -56,7 +55,7 @@ def ladder(machine: Machine) -> list[Settings]:
     if machine.gpus:
         safe["attention_backend"] = "TRITON_ATTN"
         variables["VLLM_DISABLED_KERNELS"] = _MARLIN
-    ampere = all((gpu.capability or (0, 0)) >= _AMPERE for gpu in machine.gpus)
+    ampere = all((gpu.capability or (0, 0)) >= AMPERE for gpu in machine.gpus)
     wide = "bfloat16" if machine.gpus and ampere else "float32"
     return [
         first,

@@ -15,7 +15,7 @@ from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
-from aimo_submit.errors import UserError, install
+from aimo_submit.errors import Failed, UserError, install
 
 SETTINGS = "https://www.kaggle.com/settings"
 SILENCE_S = 120.0  # after which Kaggle is given up, in connecting and between two bytes
@@ -29,7 +29,7 @@ _REMEDIES = {
 _KAGGLES_FAULT = "trouble at Kaggle: repeat the command later"
 
 
-class KaggleFailed(Exception):
+class KaggleFailed(Failed):
     """What went wrong on Kaggle, in one line that names the remedy; the CLI exits with code 1.
 
     `log_end` holds the last lines of the kernel's log where there is one; `passing` says that the

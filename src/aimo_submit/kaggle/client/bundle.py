@@ -1,143 +1,146 @@
-"""The notebooks, built from templates: the submission with the kit inside, wheels, analysis.
+"""The notebooks, built from templates: the submission, with and without the kit; wheels; analysis.
 
-A template is a Python file with a cell to each `# %%` (jupytext's percent format); lines such as
-`# @KIT@` are where something is put in. The kit is a tar.xz in base64, of the package and the model
-cards without any weights, so that one uploaded file is the whole submission.
+A template is a Python file with a cell to each `# %%` (jupytext's percent format). Lines such as
+`# @KIT@` are where something is put in; a cell titled `home` or `kaggle` is for that place alone.
+The kit is what the template's code for Kaggle can come to import, and the data that is read there.
+So one uploaded file is the whole submission, but for the weights.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
-import tarfile
+import lzma
+import re
 import textwrap
-from collections.abc import Iterator, Mapping
-from importlib import import_module
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import aimo_submit
 from aimo_submit.cards import all_cards
 from aimo_submit.config import Config
-from aimo_submit.errors import UserError, install
+from aimo_submit.errors import UserError, need
+from aimo_submit.kaggle.client.closure import closure
 from aimo_submit.kaggle.client.ledger import git_sha
 from aimo_submit.toml import read_toml
 
 PACKAGE = Path(aimo_submit.__file__).parent
-SUBMISSION = Path("notebooks/submission.ipynb")
+# In the package or beside src/; their TOML files travel.
+COMPETITIONS, CARDS = "data/competitions", "models"
+
+SUBMISSION = Path("build/submission.ipynb")  # for Kaggle; as `code_file` in kernel-metadata.json
+TEMPLATE = Path("notebooks/submission.py")
 CONFIG = Path("notebooks/config.toml")
+AT_HOME = TEMPLATE.with_suffix(".ipynb")  # what a person opens
 OTHERS = (Path("notebooks/wheels/wheels.ipynb"), Path("notebooks/analysis.ipynb"))
 MOST_BYTES = 1_000_000  # of the submission's notebook; beyond, something heavy has slipped in
+
 _STAMP = "COMMIT = "
+_READABLE = 'KIT["'  # begins a cell that holds one file
+_READ_ME = """# Each of the hidden cells below holds a file of the kit: read it there, or change it.
+KIT = {}"""
 _WIDTH = 100
 
 
-def build(folder: Path, config: Path | None = None) -> Path:
-    """Writes the folder's notebooks; where the submission's lies."""
-    for path, text in built(folder, config).items():
-        path.write_text(text, encoding="utf-8")
+def build(folder: Path, config: Path | None = None, *, readable: bool | None = None) -> Path:
+    """Writes the folder's notebooks; where the one for Kaggle lies.
+
+    `readable` puts the kit into cells as plain text, one a file; None: as in the one built last.
+    """
+    config = _checked(folder, config)
+    if readable is None:
+        readable = _is_readable(folder / SUBMISSION)
+    text = for_kaggle(folder, config, readable=readable)
+    for path, content in {SUBMISSION: text, **_at_home(folder, config)}.items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_text(content, encoding="utf-8")
     return folder / SUBMISSION
 
 
 def stale(folder: Path, config: Path | None = None) -> list[Path]:
-    """The notebooks in the folder that do not correspond to the tree."""
-    return [
-        path
-        for path, text in built(folder, config).items()
-        if not path.is_file() or digest(path) != _digest(text)
-    ]
+    """The notebooks kept beside their templates that no longer correspond to them."""
+    made = _at_home(folder, _checked(folder, config))
+    paths = {folder / path: text for path, text in made.items()}
+    return [p for p, text in paths.items() if not p.is_file() or digest(p) != _digest(text)]
 
 
-def built(folder: Path, config: Path | None = None) -> dict[Path, str]:
-    """The text of every notebook that the folder has a template for."""
-    config = config or folder / CONFIG
-    if not config.is_file():
-        raise UserError(f"{config} is not there: run this in the kit's folder, or give --folder")
-    settings = _settings(config)
-    values = {"KIT": _kit(git_sha(folder)), "SETTINGS": f'SETTINGS = """\n{settings}"""'}
-    texts = {folder / SUBMISSION: notebook(folder / SUBMISSION.with_suffix(".py"), values)}
+def for_kaggle(folder: Path, config: Path, *, readable: bool) -> str:
+    """The submission's notebook with the kit inside."""
+    cells = _cells(folder / TEMPLATE, {"SETTINGS": _settings(config)}, place="kaggle")
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    files = kit_files(code, Config.of(read_toml(config)).edition)
+    stamp = f"{_STAMP}{git_sha(folder) or 'unknown'!r}\nPACKAGE = {package_hash(files)!r}\n"
+    kit = [stamp + _READ_ME, *_texts(files)] if readable else [stamp + _packed(files)]
+    text = _notebook(_with_kit(cells, kit))
+    if len(text) > MOST_BYTES:
+        raise UserError(f"{SUBMISSION} would have over {MOST_BYTES:,} bytes: shorten the settings")
+    return text
+
+
+def notebook(template: Path, values: Mapping[str, str]) -> str:
+    """The template's notebook for home, with the values in place of their marks."""
+    return _notebook(_cells(template, values, place="home"))
+
+
+def kit_files(code: str, edition: str = "any") -> dict[str, str]:
+    """The kit's files that the code needs, by their paths below the folder they are unpacked in.
+
+    An edition that is a user's own file goes among the kit's own, where it is looked up by name.
+    """
+    modules = closure(code, PACKAGE).values()
+    files = {f"{PACKAGE.name}/{file.relative_to(PACKAGE).as_posix()}": file for file in modules}
+    for name in (COMPETITIONS, CARDS):
+        for home in (PACKAGE, PACKAGE.parents[1]):
+            found = (home / name).glob("*.toml")
+            files |= {f"{PACKAGE.name}/{name}/{file.name}": file for file in found}
+    if edition.endswith(".toml") and (own := Path(edition)).is_file():
+        files[f"{PACKAGE.name}/{COMPETITIONS}/{own.name}"] = own
+    return {name: file.read_text(encoding="utf-8") for name, file in sorted(files.items())}
+
+
+def digest(path: Path) -> str:
+    """A hash of what a notebook does: its cells, without the commit's name."""
+    try:
+        return _digest(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} cannot be read as a notebook ({error}): build it anew") from error
+
+
+def package_hash(files: Mapping[str, str]) -> str:
+    """A hash of the files' names and contents."""
+    return hashlib.sha256(json.dumps(sorted(files.items())).encode()).hexdigest()[:16]
+
+
+def _at_home(folder: Path, config: Path) -> dict[Path, str]:
+    """The text of every notebook that is kept beside its template."""
+    texts = {AT_HOME: notebook(folder / TEMPLATE, {"SETTINGS": _settings(config)})}
     for other in OTHERS:
         template = folder / other.with_suffix(".py")
         if template.is_file():
             requirements = _requirements(template.parent / "requirements.txt")
-            texts[folder / other] = notebook(template, {"REQUIREMENTS": requirements})
-    if len(texts[folder / SUBMISSION]) > MOST_BYTES:
-        raise UserError(f"{SUBMISSION} would have over {MOST_BYTES:,} bytes: shorten the settings")
+            texts[other] = notebook(template, {"REQUIREMENTS": requirements})
     return texts
 
 
-def digest(path: Path) -> str:
-    """A hash of what a notebook does: its cells and the kit inside, not the commit's name."""
-    try:
-        return _digest(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError, TypeError, tarfile.TarError) as error:
-        raise UserError(f"{path} cannot be read as a notebook ({error}): build it anew") from error
-
-
-def notebook(template: Path, values: Mapping[str, str]) -> str:
-    """The template as a notebook's text, with the values in place of their marks."""
-    try:
-        jupytext, nbformat = import_module("jupytext"), import_module("nbformat")
-    except ImportError as error:
-        raise UserError(f"{error}: {install('kaggle')}") from error
-    if not template.is_file():
-        raise UserError(f"no template {template}: run from the folder of kernel-metadata.json")
-    book = jupytext.read(template, fmt="py:percent")
-    for number, cell in enumerate(book.cells):
-        cell.id = f"cell-{number}"
-        for name, value in values.items():
-            if f"# @{name}@" in cell.source:
-                cell.source = cell.source.replace(f"# @{name}@", value)
-                cell.metadata = {"_kg_hide-input": True} if name == "KIT" else {}
-    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    book.metadata = nbformat.from_dict({"kernelspec": kernel, "language_info": {"name": "python"}})
-    nbformat.validate(book)
-    return str(nbformat.writes(book)) + "\n"
-
-
-def kit_files() -> dict[str, bytes]:
-    """The files of the kit by their names in the archive: the package and the cards, no weights."""
-    sources = {
-        f"aimo_submit/{path.relative_to(PACKAGE).as_posix()}": path.read_bytes()
-        for path in sorted(PACKAGE.rglob("*"))
-        if path.suffix in (".py", ".toml") and "models" not in path.relative_to(PACKAGE).parts
-    }
-    homes = (PACKAGE / "models", PACKAGE.parents[1] / "models")
-    cards = {
-        f"aimo_submit/models/{path.name}": path.read_bytes()
-        for home in homes
-        for path in sorted(home.glob("*.toml"))
-    }
-    return dict(sorted({**sources, **cards}.items()))
-
-
-def package_hash(files: Mapping[str, bytes]) -> str:
-    """A hash of the files' names and contents, however they are compressed."""
-    parts = (f"{name}\0{hashlib.sha256(data).hexdigest()}\n" for name, data in files.items())
-    return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
-
-
-def _kit(commit: str) -> str:
-    files = kit_files()
-    lines = (
-        f"{_STAMP}{commit or 'unknown'!r}",
-        f"PACKAGE = {package_hash(files)!r}",
-        f'KIT = """\n{_wrapped(_packed(files))}"""',
-    )
-    return "\n".join(lines)
-
-
-def _settings(file: Path) -> str:
-    """The text of the settings, checked: what is refused here cannot fail on Kaggle."""
-    config = Config.of(read_toml(file))
+def _checked(folder: Path, config: Path | None) -> Path:
+    """The file of the settings, checked: what is refused here cannot fail on Kaggle."""
+    file = config or folder / CONFIG
+    if not file.is_file():
+        raise UserError(f"{file} is not there: run this in the kit's folder, or give --folder")
+    model = Config.of(read_toml(file)).model
     known = [card.name for card in all_cards()]
-    if config.model not in known:
-        raise UserError(f"{file}: no card for model {config.model!r}: known are {', '.join(known)}")
+    if model not in known:
+        raise UserError(f"{file}: no card for model {model!r}: known are {', '.join(known)}")
     text = file.read_text(encoding="utf-8")
     if '"""' in text or "\\" in text:
         raise UserError(f'{file}: write it without """ and backslashes, which the cell cannot hold')
-    return text
+    return file
+
+
+def _settings(file: Path) -> str:
+    return f'SETTINGS = """\n{file.read_text(encoding="utf-8")}"""'
 
 
 def _requirements(file: Path) -> str:
@@ -145,38 +148,66 @@ def _requirements(file: Path) -> str:
     return f'REQUIREMENTS = """\n{text}"""'
 
 
-def _packed(files: Mapping[str, bytes]) -> bytes:
-    """The files as a tar.xz; without dates, so that the same tree gives the same bytes."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:xz", preset=9) as archive:
-        for name, data in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            archive.addfile(entry, io.BytesIO(data))
-    return buffer.getvalue()
+def _cells(template: Path, values: Mapping[str, str], place: str) -> list[Any]:
+    """The template's cells for that place, with the values in place of their marks."""
+    if not template.is_file():
+        raise UserError(f"no template {template}: run from the folder of kernel-metadata.json")
+    book = need("jupytext", "kaggle").read(template, fmt="py:percent")
+    cells = [cell for cell in book.cells if cell.metadata.pop("title", place) == place]
+    for cell in cells:
+        for name, value in values.items():
+            cell.source = cell.source.replace(f"# @{name}@", value)
+    return cells
 
 
-def _unpacked(data: bytes) -> dict[str, bytes]:
-    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-        read = ((entry.name, archive.extractfile(entry)) for entry in archive)
-        return {name: file.read() for name, file in read if file}
+def _with_kit(cells: Sequence[Any], kit: Sequence[str]) -> Iterator[Any]:
+    """The cells, and in place of the one with the kit's mark hidden ones with these sources."""
+    new = need("nbformat", "kaggle").v4.new_code_cell
+    for cell in cells:
+        if "# @KIT@" in cell.source:
+            yield from (new(source, metadata={"_kg_hide-input": True}) for source in kit)
+        else:
+            yield cell
 
 
-def _wrapped(data: bytes) -> str:
-    return "\n".join(textwrap.wrap(base64.b64encode(data).decode(), _WIDTH)) + "\n"
+def _notebook(cells: Iterator[Any] | Sequence[Any]) -> str:
+    """The text of a notebook of these cells."""
+    nbformat = need("nbformat", "kaggle")
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    about = {"kernelspec": kernel, "language_info": {"name": "python"}}
+    book = nbformat.v4.new_notebook(cells=list(cells), metadata=about)
+    for number, cell in enumerate(book.cells):
+        cell.id = f"cell-{number}"
+    nbformat.validate(book)
+    return str(nbformat.writes(book)) + "\n"
+
+
+def _packed(files: Mapping[str, str]) -> str:
+    """Code that makes KIT of a text that is short, and not to be read."""
+    data = lzma.compress(json.dumps(files).encode(), preset=9)
+    text = "\n".join(textwrap.wrap(base64.b64encode(data).decode(), _WIDTH))
+    return (
+        "import base64, json, lzma\n\n"
+        f'KIT = json.loads(lzma.decompress(base64.b64decode("""\n{text}\n""")))'
+    )
+
+
+def _texts(files: Mapping[str, str]) -> list[str]:
+    """Code that fills KIT with the files as they are, a piece for each."""
+    return [f'{_READABLE}{name}"] = {_quoted(text)}' for name, text in files.items()]
+
+
+def _quoted(text: str) -> str:
+    return repr(text) if "'''" in text or not text.endswith("\n") else f"r'''{text}'''"
+
+
+def _is_readable(notebook: Path) -> bool:
+    """Whether the notebook, if there is one, holds the kit as plain text."""
+    text = notebook.read_text(encoding="utf-8") if notebook.is_file() else ""
+    return json.dumps(_READABLE)[1:-1] in text
 
 
 def _digest(text: str) -> str:
     cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(text)["cells"]]
-    parts = [(kind, "\n".join(_telling(source))) for kind, source in cells]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _telling(source: str) -> Iterator[str]:
-    """The cell's lines without the commit, and the kit's files in place of their compression."""
-    before, mark, rest = source.partition('KIT = """\n')
-    yield from (line for line in before.splitlines() if not line.startswith(_STAMP))
-    if mark:
-        packed, _, after = rest.partition('"""')
-        yield package_hash(_unpacked(base64.b64decode(packed)))
-        yield after
+    told = [(kind, re.sub(f"^{_STAMP}.*$", "", source, flags=re.M)) for kind, source in cells]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()

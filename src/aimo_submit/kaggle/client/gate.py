@@ -1,6 +1,6 @@
-"""What stands between a working tree and a push: the notebook is built, and was rehearsed as it is.
+"""The check before a push: refuses the kit's notebook unless this very version was rehearsed.
 
-Both are about the kit's own notebook; a kernel with another `code_file` is pushed as it lies.
+A kernel with another `code_file` is pushed as it lies.
 """
 
 from __future__ import annotations
@@ -13,15 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from aimo_submit.competition import edition_of
+from aimo_submit.competition import competition_of
 from aimo_submit.errors import UserError
-from aimo_submit.kaggle.client.bundle import digest
+from aimo_submit.kaggle.client.bundle import CONFIG, SUBMISSION, TEMPLATE, digest
 from aimo_submit.kaggle.client.metadata import FILE, load
 from aimo_submit.toml import read_toml
 
-NOTEBOOK = "notebooks/submission.ipynb"
-TEMPLATE = "notebooks/submission.py"
-CONFIG = "notebooks/config.toml"
 MARK = Path("runs/rehearsed.json")
 UNREHEARSED = "pushed without a rehearsal"
 _REMEDY = "run aimo-submit rehearse, or push --unrehearsed"
@@ -30,29 +27,29 @@ FOREIGN = "not the kit's notebook: neither built nor rehearsed"
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """What goes to Kaggle, for the ledger."""
+    """A notebook that may be pushed, as the ledger has it."""
 
     notebook: str = ""  # its digest
     config: Mapping[str, Any] = field(default_factory=dict)
-    note: str = ""  # what was not done to it
+    note: str = ""  # which checks were left out
 
 
 def is_ours(folder: Path) -> bool:
-    """Whether the folder's kernel is the kit's notebook, built from its template."""
-    return _code_file(folder) == Path(NOTEBOOK) and (folder / TEMPLATE).is_file()
+    """True where the folder's kernel is the kit's notebook, built from its template."""
+    return _code_file(folder) == SUBMISSION and (folder / TEMPLATE).is_file()
 
 
 def passed(folder: Path, *, unrehearsed: bool) -> Passed:
-    """What goes to Kaggle; a `UserError` where it is not what was rehearsed, unless it may."""
+    """The kit's notebook, if this version was rehearsed or need not be; else a `UserError`."""
     reason = why_unrehearsed(folder)
     if reason and not unrehearsed:
         raise UserError(reason)
     config = read_toml(folder / CONFIG) if (folder / CONFIG).is_file() else {}
-    return Passed(digest(folder / NOTEBOOK), config, UNREHEARSED if reason else "")
+    return Passed(digest(folder / SUBMISSION), config, UNREHEARSED if reason else "")
 
 
 def foreign(folder: Path) -> Passed:
-    """What goes to Kaggle of a kernel that is not the kit's, its metadata checked before."""
+    """A notebook that is not the kit's, as it lies; its metadata have been checked."""
     content = (folder / _code_file(folder)).read_bytes()
     return Passed(hashlib.sha256(content).hexdigest(), note=FOREIGN)
 
@@ -63,9 +60,9 @@ def _code_file(folder: Path) -> Path:
 
 
 def note(folder: Path, edition: str, verdict: str) -> Path:
-    """Marks the folder's notebook and metadata as rehearsed; where that is written."""
+    """Marks the folder's notebook and metadata as rehearsed; gives the file of the mark."""
     mark = {
-        "notebook": digest(notebook_of(folder)),
+        "notebook": digest(folder / SUBMISSION),
         "metadata": _metadata_hash(folder),
         "edition": edition,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -78,13 +75,13 @@ def note(folder: Path, edition: str, verdict: str) -> Path:
 
 
 def why_unrehearsed(folder: Path) -> str | None:
-    """Why the folder must not be pushed as it is, with the remedy; None where it may be."""
+    """The reason not to push the folder as it is, with the remedy; None if there is none."""
     file = folder / MARK
     mark = _json(file)
     if mark is None:
-        why = f"there is no {file}" if not file.is_file() else f"{file} cannot be read"
-        return f"this notebook has not been rehearsed, {why}: {_REMEDY}"
-    notebook = notebook_of(folder)
+        why = "cannot be read" if file.is_file() else "is not there"
+        return f"this notebook has not been rehearsed, {file} {why}: {_REMEDY}"
+    notebook = folder / SUBMISSION
     if not notebook.is_file() or mark.get("notebook") != digest(notebook):
         return f"{notebook} is not what was rehearsed at {mark.get('time')}: {_REMEDY}"
     if mark.get("metadata") != _metadata_hash(folder):
@@ -95,17 +92,11 @@ def why_unrehearsed(folder: Path) -> str | None:
     return None
 
 
-def notebook_of(folder: Path) -> Path:
-    """The notebook that the folder's metadata names."""
-    named = (_json(folder / FILE) or {}).get("code_file")
-    return folder / (named if isinstance(named, str) else NOTEBOOK)
-
-
 def edition_for(folder: Path) -> str:
     """The edition of the competition that the folder's metadata names; `any` for others."""
     named = (_json(folder / FILE) or {}).get("competition_sources")
     first = named[0] if isinstance(named, list) and named else None
-    return edition_of(first if isinstance(first, str) else None).name
+    return competition_of(first if isinstance(first, str) else None).name
 
 
 def _metadata_hash(folder: Path) -> str | None:

@@ -16,8 +16,6 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from rich.table import Table
-
 from aimo_submit.errors import UserError
 from aimo_submit.journal import write_line
 
@@ -118,21 +116,6 @@ def by_config(entries: Iterable[Entry]) -> list[Scores]:
     common = set.intersection(*(_pairs(g[0]) for g in groups.values())) if len(groups) > 1 else None
     found = [_scores(group, common) for group in groups.values()]
     return sorted(found, key=lambda s: -mean(s.scores) if s.scores else float("inf"))
-
-
-def scores_table(scores: Sequence[Scores]) -> Table:
-    """The scores as a table, a row a config."""
-    table = Table("config", "scores", "mean", "spread", "pending", "failed")
-    for row in scores:
-        table.add_row(
-            row.label,
-            " ".join(f"{score:g}" for score in row.scores),
-            f"{mean(row.scores):.2f}" if row.scores else "",
-            "" if row.spread is None else f"{row.spread:.2f}",
-            str(row.pending or ""),
-            str(row.failed or ""),
-        )
-    return table
 
 
 def _scores(group: Sequence[Entry], common: set[tuple[str, str]] | None) -> Scores:

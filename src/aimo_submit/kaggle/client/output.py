@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aimo_submit.competition import SUBMISSION, Edition
-from aimo_submit.errors import UserError, install
+from aimo_submit.competition import Competition
+from aimo_submit.errors import need
 from aimo_submit.kaggle.client.api import KaggleFailed, one_line
 from aimo_submit.kaggle.client.kernel import log_events
 
@@ -40,20 +40,20 @@ class Checked:
     alarms: tuple[str, ...]  # lines of the log that speak against the run
 
 
-def check(folder: Path, edition: Edition, *, accept: bool = False) -> Checked:
+def check(folder: Path, competition: Competition, *, accept: bool = False) -> Checked:
     """What was found in order, noted in the folder; anything else is a `KaggleFailed`.
 
     `accept` lets fallbacks and alarms in the log pass, never a file that Kaggle would reject.
     """
-    answers = list(_answers(folder / SUBMISSION, edition))
+    answers = list(_answers(folder / competition.submission, competition))
     checked = Checked(len(answers), fallbacks(folder), tuple(alarms(folder / "kernel.log")))
-    against = list(_against(checked, answers, edition))
+    against = list(_against(checked, answers, competition))
     if against and not accept:
         raise KaggleFailed(
             f"{folder}: {'; '.join(against)}: look at {folder / 'kernel.log'}, mend and push "
             "again, or take it as it is with --accept"
         )
-    _mark(folder, checked)
+    _mark(folder, competition.submission, checked)
     return checked
 
 
@@ -61,7 +61,7 @@ def checked_before(folder: Path) -> bool:
     """Whether the folder's very submission file has passed the check."""
     try:
         mark = json.loads((folder / MARK).read_text(encoding="utf-8"))
-        return bool(mark["sha256"] == _digest(folder))
+        return bool(mark["sha256"] == _digest(folder / mark["file"]))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -95,16 +95,16 @@ def alarms(log: Path) -> Iterator[str]:
             yield from (one_line(line, 120) for line in lines if any(a in line for a in _ALARMS))
 
 
-def _against(checked: Checked, answers: list[int], edition: Edition) -> Iterator[str]:
+def _against(checked: Checked, answers: list[int], competition: Competition) -> Iterator[str]:
     if checked.fallbacks:
         yield f"{checked.fallbacks} of the run's answers are fallbacks"
-    if checked.fallbacks is None and set(answers) == {edition.fallback}:
-        yield f"every answer is the fallback, {edition.fallback}"
+    if checked.fallbacks is None and set(answers) == {competition.answers.fallback}:
+        yield f"every answer is the fallback, {competition.answers.fallback}"
     if checked.alarms:
         yield f"the log says {checked.alarms[0]!r}"
 
 
-def _answers(file: Path, edition: Edition) -> Iterator[int]:
+def _answers(file: Path, competition: Competition) -> Iterator[int]:
     table = _table(file)
     if sorted(table.column_names) != ["answer", "id"]:
         raise KaggleFailed(f"{file} has the columns {table.column_names}: must be id and answer")
@@ -116,33 +116,36 @@ def _answers(file: Path, edition: Edition) -> Iterator[int]:
     if len(set(ids)) < len(ids):
         raise KaggleFailed(f"{file} names a problem twice: mend the notebook")
     for name, answer in zip(ids, answers, strict=True):
-        if answer != edition.admit(answer):
+        if answer != competition.answers.admit(answer):
             raise KaggleFailed(
-                f"{file}: problem {name} has the answer {answer}: {edition.name} takes "
-                f"{edition.answers}; set the edition"
+                f"{file}: problem {name} has the answer {answer}: {competition.name} takes "
+                f"{competition.answers}; set the edition"
             )
         yield answer
 
 
 def _table(file: Path) -> Any:
-    try:
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise UserError(f"{error}: {install('kaggle')}") from error
     if not file.is_file():
         raise KaggleFailed(f"no {file}: the kernel left none; mend the notebook and push again")
     try:
-        return pq.read_table(file)
+        if file.suffix == ".csv":
+            return need("pyarrow.csv", "kaggle").read_csv(file)
+        return need("pyarrow.parquet", "kaggle").read_table(file)
     except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
-        raise KaggleFailed(f"{file} is no parquet file ({one_line(error, 80)}): push again") from (
+        kind = file.suffix.removeprefix(".")
+        raise KaggleFailed(f"{file} is no {kind} file ({one_line(error, 80)}): push again") from (
             error
         )
 
 
-def _mark(folder: Path, checked: Checked) -> None:
-    mark = {"sha256": _digest(folder), "rows": checked.rows, "fallbacks": checked.fallbacks}
+def _mark(folder: Path, file: str, checked: Checked) -> None:
+    digest = _digest(folder / file)
+    mark = {
+        **{"file": file, "sha256": digest},
+        **{"rows": checked.rows, "fallbacks": checked.fallbacks},
+    }
     (folder / MARK).write_text(json.dumps(mark) + "\n", encoding="utf-8")
 
 
-def _digest(folder: Path) -> str:
-    return hashlib.sha256((folder / SUBMISSION).read_bytes()).hexdigest()
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

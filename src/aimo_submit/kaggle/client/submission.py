@@ -11,7 +11,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from aimo_submit.competition import SUBMISSION
+from aimo_submit.competition import competition_of
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle.client import ledger
 from aimo_submit.kaggle.client.api import KaggleFailed, asking, one_line
@@ -31,10 +31,11 @@ def submit(api: Any, pushed: Entry, folder: Path, *, competition: str, message: 
         )
     if not message.strip():
         raise UserError("a submission needs a message: give it with -m, to know it by later")
+    file = competition_of(competition).submission
     unsure = "; it may have been taken: look at the competition's page before submitting again"
     with asking(f"submission to {competition}", unsure=unsure), redirect_stdout(io.StringIO()):
         answer = api.competition_submit_code(
-            SUBMISSION, message, competition, pushed.kernel, pushed.version, quiet=True
+            file, message, competition, pushed.kernel, pushed.version, quiet=True
         )
     if not answer.ref or _REFUSED.search(answer.message or ""):
         raise KaggleFailed(

@@ -1,12 +1,17 @@
-"""A local stand-in for the competitions' gateways, where their packages are absent.
+"""A fake of a competition's gateway, where its package is absent.
 
-`StandIn` has the names of all three packages and follows their rules as they were found out by
-running them: the types that arrive, what is refused, what passes although wrong, the time limits.
+`FakeGateway` follows the rules of the AIMO packages as they were found out by running them: the
+types that arrive, what is refused, what passes although wrong, the time limits.
 It ends with a `Verdict`. Does not reproduce gRPC: `predict` runs in a thread of this process.
+
+A rehearsal lays this file into the competition's folder, where the notebook imports it beside its
+own kit: it may import what travels and nothing else.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import queue
 import random
 import threading
@@ -17,16 +22,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aimo_submit.competition import EDITIONS
+from aimo_submit.competition import competition_named
 from aimo_submit.errors import UserError
-from aimo_submit.kaggle.runtime.time_limits import ANSWER_S
 
 TOO_LARGE = 1 << 63
+SETTINGS = "fake_gateway.json"  # beside the copy of this file
 
 
 @dataclass(slots=True)
 class Verdict:
-    """How a run went. `rows` is what stands in submission.parquet; 0: none was written."""
+    """The gateway's account of a run. `rows` stand in the submission; 0: none was written."""
 
     problems: int
     rows: int = 0
@@ -37,7 +42,7 @@ class Verdict:
 
     @property
     def valid(self) -> bool:
-        """Whether Kaggle would score the file, every answer in it being one of the edition."""
+        """True if Kaggle would score the file and every answer in it is one of the edition."""
         return self.rows == self.problems and not (self.faults or self.wrong or self.late)
 
 
@@ -45,10 +50,10 @@ class Refused(Exception):
     """The gateway ends the run without a submission."""
 
 
-class StandIn:
-    """The package of each edition: `make_env`, `AIMO2InferenceServer`, `AIMO3InferenceServer`.
+class FakeGateway:
+    """A competition's package: it has what the notebook calls, under the name that has there.
 
-    Problems come from the csv in its types, for AIMO-2 in random order. `speed` divides the
+    Problems come from the csv in its types, in the order that is usual there. `speed` divides the
     limits of time. `report` is told the verdict when a run has ended.
     """
 
@@ -62,25 +67,26 @@ class StandIn:
         seed: int = 0,
         report: Callable[[Verdict], None] = lambda verdict: None,
     ) -> None:
-        if edition not in ("aimo-1", "aimo-2", "aimo-3"):
-            raise UserError(f"{edition} has no gateway: take aimo-1, aimo-2 or aimo-3")
-        self.edition, self.csv = EDITIONS[edition], csv
+        self.competition, self.csv = competition_named(edition), csv
+        if self.competition.package is None:
+            raise UserError(f"{edition} has no gateway: name a competition that has a [package]")
+        self.package = self.competition.package
         self._folder, self._seed, self.report = folder, seed, report
-        self._answer_s = ANSWER_S.get(edition, float("inf")) / speed
-        self._run_s = self.edition.hours * 3600 / speed
+        self._answer_s = (self.package.answer_s or float("inf")) / speed
+        self._run_s = self.competition.hours * 3600 / speed
         self.verdict = Verdict(0)
 
-    def make_env(self) -> Env:
-        """The environment of AIMO-1."""
+    def __getattr__(self, name: str) -> Callable[..., Env | Server]:
+        if name != self.package.name:
+            raise AttributeError(name)
+        return self._env if self.package.interface == "environment" else self._server
+
+    def _env(self) -> Env:
         return Env(self)
 
-    def AIMO2InferenceServer(self, predict: Callable[..., Any]) -> Server:  # noqa: N802
-        """The server of AIMO-2."""
-        return Server(self, predict)
-
-    def AIMO3InferenceServer(self, predict: Callable[..., Any]) -> Server:  # noqa: N802
-        """The server of AIMO-3, which takes plain functions only."""
-        if not hasattr(predict, "__code__") or hasattr(predict, "__self__"):
+    def _server(self, predict: Callable[..., Any]) -> Server:
+        plain = hasattr(predict, "__code__") and not hasattr(predict, "__self__")
+        if self.package.plain_functions and not plain:
             raise ValueError("endpoint listeners must be plain functions")
         return Server(self, predict)
 
@@ -89,7 +95,7 @@ class StandIn:
         import polars as pl
 
         rows = list(pl.read_csv(csv).iter_slices(1))
-        if self.edition.name == "aimo-2":
+        if self.package.shuffled:
             random.Random(self._seed).shuffle(rows)
         self.verdict = Verdict(len(rows))
         return rows
@@ -105,23 +111,24 @@ class StandIn:
 
     @property
     def patience_s(self) -> float:
-        """How long the next answer is waited for."""
+        """Seconds that the next answer is waited for."""
         left_s = self._run_s - sum(self.verdict.seconds)
         return min(left_s, self._answer_s) if self.verdict.seconds else left_s
 
     def remark(self, id: object, answer: object) -> None:
         """Takes down an answer that passes although it is none."""
-        highest = self.edition.highest or 0
-        if not is_whole(answer) or not 0 <= int(str(answer)) <= highest:
-            self.verdict.wrong.append(f"{id}: {answer!r} is none of {self.edition.answers}")
+        answers = self.competition.answers
+        if not is_whole(answer) or answers.admit(int(str(answer))) != answer:
+            self.verdict.wrong.append(f"{id}: {answer!r} is none of {answers}")
 
     def write(self, rows: Sequence[tuple[object, object]]) -> None:
-        """Leaves submission.parquet, unless the answers cannot stand in one column."""
+        """Leaves the submission file, unless the answers cannot stand in one column."""
         import polars as pl
 
         try:
             columns = {"id": [id for id, _ in rows], "answer": [answer for _, answer in rows]}
-            pl.DataFrame(columns).write_parquet(self._folder / "submission.parquet")
+            table, file = pl.DataFrame(columns), self._folder / self.package.submission
+            table.write_csv(file) if file.suffix == ".csv" else table.write_parquet(file)
         except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
             raise Refused(f"the file cannot be written: {error}") from error
         self.verdict.rows = len(rows)
@@ -130,19 +137,19 @@ class StandIn:
 class Server:
     """An inference server of AIMO-2 or AIMO-3, with the gateway in the same process."""
 
-    def __init__(self, stand_in: StandIn, predict: Callable[..., Any]) -> None:
-        self._stand_in, self._predict = stand_in, predict
+    def __init__(self, gateway: FakeGateway, predict: Callable[..., Any]) -> None:
+        self._gateway, self._predict = gateway, predict
         self._calls: queue.SimpleQueue[tuple[Sequence[Any], Future[Any]] | None]
         self._calls = queue.SimpleQueue()
 
     def serve(self) -> None:
-        """Runs the gateway on the stand-in's own problems, as the competition rerun would."""
-        self.run_local_gateway((str(self._stand_in.csv),))
+        """Runs the gateway on the gateway's own problems, as the competition rerun would."""
+        self.run_local_gateway((str(self._gateway.csv),))
 
     def run_local_gateway(self, data_paths: Sequence[str]) -> None:
-        """Runs the gateway on a csv; `verdict` says how it went."""
-        threading.Thread(target=self._answer, daemon=True, name="stand-in").start()
-        rows, answers = self._stand_in.begin(Path(data_paths[0])), []
+        """Runs the gateway on a csv, and leaves its `verdict`."""
+        threading.Thread(target=self._answer, daemon=True, name="gateway").start()
+        rows, answers = self._gateway.begin(Path(data_paths[0])), []
         kinds: set[str] = set()
         try:
             for row in rows:
@@ -152,19 +159,19 @@ class Server:
                 answers.append(self._entry(id, frame))
             if len(kinds) > 1 or "scalar" in kinds:
                 raise Refused(f"answers of the kinds {', '.join(kinds)} do not make one file")
-            self._stand_in.write(answers)
+            self._gateway.write(answers)
         except Refused as refusal:
-            self._stand_in.verdict.faults.append(str(refusal))
+            self._gateway.verdict.faults.append(str(refusal))
         self._calls.put(None)
-        self._stand_in.report(self._stand_in.verdict)
+        self._gateway.report(self._gateway.verdict)
 
     def _call(self, id: object, columns: Sequence[Any]) -> Any:
-        """What predict returns; it gets no longer than the limit, and must not raise."""
+        """Calls predict; raises `Refused` where it raises, or takes longer than the limit."""
         answer: Future[Any] = Future()
         start = time.monotonic()
         self._calls.put((columns, answer))
-        wait([answer], min(self._stand_in.patience_s, threading.TIMEOUT_MAX) + 0.05)
-        self._stand_in.time(id, time.monotonic() - start)
+        wait([answer], min(self._gateway.patience_s, threading.TIMEOUT_MAX) + 0.05)
+        self._gateway.time(id, time.monotonic() - start)
         error = answer.exception(0)
         if error:
             raise Refused(f"{id}: predict raised {type(error).__name__}: {error}")
@@ -190,20 +197,20 @@ class Server:
             self._wrong_id(id, given)
         if isinstance(answer, int) and abs(answer) >= TOO_LARGE:
             raise Refused(f"{id}: {answer} has more than 64 bits")
-        self._stand_in.remark(id, answer)
+        self._gateway.remark(id, answer)
         return id, answer
 
     def _wrong_id(self, id: object, given: object) -> None:
-        if self._stand_in.edition.name == "aimo-2":
+        if self._gateway.package.refuses_wrong_ids:
             raise Refused(f"{id}: answered as {given!r}")
-        self._stand_in.verdict.wrong.append(f"{id}: answered as {given!r}, overwritten")
+        self._gateway.verdict.wrong.append(f"{id}: answered as {given!r}, overwritten")
 
 
 class Env:
     """The environment of AIMO-1: pandas frames of one row, each answered before the next."""
 
-    def __init__(self, stand_in: StandIn) -> None:
-        self._stand_in = stand_in
+    def __init__(self, gateway: FakeGateway) -> None:
+        self._gateway = gateway
         self._answers: list[tuple[object, object]] = []
         self._due: object = None
         self._waiting = self._used = False
@@ -216,7 +223,7 @@ class Env:
         if self._used:
             raise RuntimeError("iter_test() can be called once only")
         self._used = True
-        for row in self._stand_in.begin(self._stand_in.csv):
+        for row in self._gateway.begin(self._gateway.csv):
             if self._waiting:
                 raise RuntimeError("call predict() before the next problem")
             self._due, self._waiting = row.item(0, 0), True
@@ -234,26 +241,43 @@ class Env:
         self._waiting = False
         id, answer = submission["id"].to_list()[0], submission["answer"].to_list()[0]
         try:
-            self._stand_in.time(self._due, time.monotonic() - self._asked)
+            self._gateway.time(self._due, time.monotonic() - self._asked)
         except Refused as refusal:
-            self._stand_in.verdict.faults.append(str(refusal))
+            self._gateway.verdict.faults.append(str(refusal))
         if id != self._due:
-            self._stand_in.verdict.faults.append(f"{self._due}: answered as {id!r}")
-        self._stand_in.remark(id, answer)
+            self._gateway.verdict.faults.append(f"{self._due}: answered as {id!r}")
+        self._gateway.remark(id, answer)
         self._answers.append((self._due, answer))
 
     def _finish(self) -> None:
-        verdict = self._stand_in.verdict
+        verdict = self._gateway.verdict
         try:
             if not verdict.faults and not self._waiting:
-                self._stand_in.write(self._answers)
+                self._gateway.write(self._answers)
         except Refused as refusal:
             verdict.faults.append(str(refusal))
-        self._stand_in.report(verdict)
+        self._gateway.report(verdict)
+
+
+def open_gateway(folder: Path) -> FakeGateway:
+    """The gateway that the folder's settings describe; it writes into the working directory."""
+    settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    verdict = Path(settings["verdict"])
+    return FakeGateway(
+        settings["edition"],
+        Path(settings["csv"]),
+        Path(),
+        speed=settings["speed"],
+        report=lambda v: _write(verdict, v),
+    )
+
+
+def _write(file: Path, verdict: Verdict) -> None:
+    file.write_text(json.dumps(dataclasses.asdict(verdict)), encoding="utf-8")
 
 
 def is_whole(answer: object) -> bool:
-    """Whether the answer is an integer, and neither a float nor a string that looks like one."""
+    """True for an integer, and not for a float or a string that looks like one."""
     return isinstance(answer, int) and not isinstance(answer, bool)
 
 

@@ -1,9 +1,9 @@
 """The process in which a notebook is rehearsed: a real Jupyter kernel, and an end to all of it.
 
-`python -m aimo_submit.kaggle.rehearsal.player FILE` reads what to play and writes what happens to
-standard output, a JSON object a line. Where it may (root), it has no network but a loopback of its
-own, and the inputs are read-only. Whatever the notebook starts is below this process and ends with
-it.
+`python -m aimo_submit.kaggle.rehearsal.player FILE` reads its job from the file and writes events
+to standard output, a JSON object a line. Where it may (root), it has no network but a loopback of
+its own, and the inputs are read-only. Whatever the notebook starts is below this process and ends
+with it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import pkgutil
 import re
-import shutil
 import signal
 import socket
 import struct
@@ -22,60 +22,82 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from aimo_submit.kaggle.rehearsal.injections import INJECTIONS
+from aimo_submit.kaggle.rehearsal.tree import Question, Tree, as_toml
+from aimo_submit.kaggle.runtime.recorder import read_progress
+from aimo_submit.kaggle.runtime.setup import OVERLAY
 from aimo_submit.sandbox.linux import libc, namespaces, processes
 
 MS_RDONLY, MS_REMOUNT, MS_BIND = 1, 32, 4096
 SIOCSIFFLAGS, IFF_UP, IFF_RUNNING = 0x8914, 0x1, 0x40
-SMALL_DISK = 64 * 2**20
 AFTER_GATEWAY_S = 5.0  # the notebook may use after the gateway has all answers
 LOOK_S = 0.1
 
-_ANSWERED = re.compile(r"^\d+\. ", re.MULTILINE)
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True, slots=True)
-class Play:
-    """What to play."""
+class Job:
+    """One run of a notebook. It goes to the player as JSON."""
 
     notebook: str
     working: str
     inputs: str
     environment: Mapping[str, str]  # of the notebook, and of the gateway
+    settings: Mapping[str, Any]  # laid over the notebook's own
     limit_s: float
     gateway: Sequence[str] = ()  # a command, where the gateway is a process of its own
+    # Functions, as `module:name`, that are called with the player before the notebook starts.
     injections: Sequence[str] = ()
-    small_disk: bool = False
 
 
-class Stage:
-    """One notebook being played."""
+class Faults:
+    """A base for what goes wrong on purpose in a rehearsal: nothing, as it stands."""
 
-    def __init__(self, play: Play, tell: Any) -> None:
-        self.play, self.tell = play, tell
-        self.working = Path(play.working)
+    name = ""
+    stops = False  # the interactive run may rightly refuse to go on
+
+    def change_questions(self, questions: Sequence[Question]) -> Sequence[Question]:
+        """The problems, changed."""
+        return questions
+
+    def change_tree(self, tree: Tree) -> None:
+        """Changes the inputs, once they are made."""
+
+    def change_job(self, job: Job) -> Job:
+        """The run, with other settings or variables, or with something done to it from outside."""
+        return job
+
+
+class Player:
+    """Plays one notebook. `closing` is unwound when all that it started has ended."""
+
+    def __init__(self, job: Job, tell: Any) -> None:
+        self.job, self.tell = job, tell
+        self.working = Path(job.working)
+        self.environment = {**job.environment, OVERLAY: as_toml(job.settings)}
         self.answered = 0
         self.kernel = 0  # its process id
         self.ended = threading.Event()
+        self.closing = ExitStack()
         self._log: list[dict[str, Any]] = []
+        self._line = ""  # of standard output, as far as it has come
         self._start = time.monotonic()
         self._error = ""
         self._injected: set[str] = set()
 
     def run(self) -> None:
         """Plays the notebook to its end, or to the limit."""
+        for name in self.job.injections:
+            pkgutil.resolve_name(name)(self)
         gateway = self._start_gateway()
-        for name in self.play.injections:
-            threading.Thread(target=INJECTIONS[name], args=(self,), daemon=True).start()
         threading.Thread(target=self._execute, daemon=True).start()
-        while not self.ended.wait(LOOK_S) and self.age_s < self.play.limit_s:
+        while not self.ended.wait(LOOK_S) and self.age_s < self.job.limit_s:
             if gateway and gateway.poll() is not None:
                 self.ended.wait(AFTER_GATEWAY_S)
                 break
@@ -96,22 +118,26 @@ class Stage:
 
     def write_log(self) -> None:
         """Leaves the log as Kaggle has it."""
-        (self.working / "libc.log").write_text(json.dumps(self._log), encoding="utf-8")
+        (self.working / "kernel.log").write_text(json.dumps(self._log), encoding="utf-8")
 
     def hear(self, message: Mapping[str, Any]) -> None:
-        """Takes down what the notebook writes."""
+        """Takes down a message of the kernel, and with it how many problems are answered."""
         content = message["content"]
         if message["msg_type"] == "stream":
             self._note(content["name"], content["text"])
+            if content["name"] == "stdout":
+                self._follow(content["text"])
         elif message["msg_type"] == "error":
             self._note("stderr", _COLOURS.sub("", "\n".join(content["traceback"])))
 
     def _note(self, stream: str, text: str) -> None:
         self._log.append({"stream_name": stream, "time": round(self.age_s, 3), "data": text})
-        answered = len(_ANSWERED.findall(text)) if stream == "stdout" else 0
-        if answered:
-            self.answered += answered
-            self.tell(answered=self.answered)
+
+    def _follow(self, text: str) -> None:
+        *lines, self._line = (self._line + text).split("\n")
+        for count in filter(None, map(read_progress, lines)):
+            self.answered = count
+            self.tell(answered=count)
 
     def _execute(self) -> None:
         try:
@@ -121,13 +147,12 @@ class Stage:
         self.ended.set()
 
     def _start_gateway(self) -> subprocess.Popen[bytes] | None:
-        if not self.play.gateway:
+        if not self.job.gateway:
             return None
-        log = (self.working / "gateway.log").open("wb")
-        environment = dict(self.play.environment)
-        return subprocess.Popen(
-            self.play.gateway, cwd=self.working, env=environment, stdout=log, stderr=log
-        )
+        with (self.working / "gateway.log").open("wb") as log:
+            return subprocess.Popen(
+                self.job.gateway, cwd=self.working, env=self.environment, stdout=log, stderr=log
+            )
 
     def _outlast(self, gateway: subprocess.Popen[bytes]) -> int | None:
         """The gateway's exit code, where the notebook has ended before it."""
@@ -136,23 +161,22 @@ class Stage:
         return None
 
 
-def _execute(stage: Stage) -> None:
+def _execute(player: Player) -> None:
     from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
 
     class Client(NotebookClient):  # type: ignore[misc, unused-ignore]
         def process_message(self, msg: Any, cell: Any, cell_index: int) -> Any:
-            stage.kernel = stage.kernel or manager.provisioner.pid
-            stage.hear(msg)
+            player.kernel = player.kernel or manager.provisioner.pid
+            player.hear(msg)
             return super().process_message(msg, cell, cell_index)
 
-    play = stage.play
-    notebook = import_module("nbformat").read(play.notebook, as_version=4)
+    notebook = import_module("nbformat").read(player.job.notebook, as_version=4)
     with tempfile.TemporaryDirectory() as sockets:  # ports could be the gateway's
         manager: Any = AsyncKernelManager(transport="ipc", ip=f"{sockets}/kernel")
         client = Client(notebook, km=manager, timeout=None)
-        client.on_cell_start = lambda cell, cell_index: stage.tell(cell=cell_index)
-        client.execute(env=dict(play.environment), cwd=play.working)
+        client.on_cell_start = lambda cell, cell_index: player.tell(cell=cell_index)
+        client.execute(env=player.environment, cwd=player.job.working)
 
 
 def _last_line(error: BaseException) -> str:
@@ -161,34 +185,23 @@ def _last_line(error: BaseException) -> str:
     return " ".join(text.split())[:500]
 
 
-def apart(play: Play) -> bool:
-    """Leaves network and mounts for others, as far as is allowed; whether the disk is small now."""
+def apart(inputs: str) -> None:
+    """Leaves network and mounts for others where that is allowed; the inputs become read-only."""
     try:
         libc.unshare(namespaces.CLONE_NEWNET | namespaces.CLONE_NEWNS)
         libc.mount("none", "/", None, namespaces.MS_REC | namespaces.MS_PRIVATE)
     except OSError:
-        return False
+        return
     with suppress(OSError):
         _loopback()
-    libc.mount(play.inputs, play.inputs, None, MS_BIND)
-    libc.mount(play.inputs, play.inputs, None, MS_BIND | MS_REMOUNT | MS_RDONLY)
-    if play.small_disk:
-        libc.mount("tmpfs", play.working, "tmpfs", 0, f"size={SMALL_DISK}")
-    return play.small_disk
+    libc.mount(inputs, inputs, None, MS_BIND)
+    libc.mount(inputs, inputs, None, MS_BIND | MS_REMOUNT | MS_RDONLY)
 
 
 def _loopback() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         request = struct.pack("16sH14x", b"lo", IFF_UP | IFF_RUNNING)
         fcntl.ioctl(probe, SIOCSIFFLAGS, request)
-
-
-def _keep_small_disk(working: Path) -> None:
-    """Copies what is on the small disk to the folder that it hid."""
-    with tempfile.TemporaryDirectory() as kept:
-        shutil.copytree(working, kept, dirs_exist_ok=True)
-        libc.call("umount2", os.fsencode(working), 2)  # MNT_DETACH
-        shutil.copytree(kept, working, dirs_exist_ok=True)
 
 
 def _leave(*_: object) -> None:
@@ -199,13 +212,14 @@ def _leave(*_: object) -> None:
 
 
 def main() -> None:
-    """Plays what the file named on the command line says."""
+    """Plays the job in the file named on the command line."""
     signal.signal(signal.SIGTERM, _leave)
     libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGTERM)
     processes.subreaper()
-    play = Play(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    file = Path(sys.argv[1])
+    job = Job(**json.loads(file.read_text(encoding="utf-8")))
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    raw = os.open(Path(sys.argv[1]).with_suffix(".out"), os.O_WRONLY | os.O_CREAT, 0o600)
+    raw = os.open(file.with_suffix(".out"), os.O_WRONLY | os.O_CREAT, 0o600)
     os.dup2(raw, 1)  # the kernel's own output is not for the pipe
     os.dup2(raw, 2)
     lock = threading.Lock()
@@ -214,15 +228,14 @@ def main() -> None:
         with lock:
             print(json.dumps(what), file=events, flush=True)
 
-    small = apart(play)
-    stage = Stage(play, tell)
+    apart(job.inputs)
+    player = Player(job, tell)
     try:
-        stage.run()
+        player.run()
     finally:
         processes.end_descendants()
-        if small:
-            _keep_small_disk(stage.working)
-        stage.write_log()
+        player.closing.close()
+        player.write_log()
         events.close()
         os._exit(0)  # threads of the client may wait for ever
 

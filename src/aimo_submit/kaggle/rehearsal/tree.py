@@ -10,20 +10,31 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aimo_submit.cards import Card
-from aimo_submit.competition import SLUGS
-from aimo_submit.kaggle.rehearsal import kernel_start
-from aimo_submit.kaggle.rehearsal.fake_package import write_package
+from aimo_submit.cards import Card, load_card
+from aimo_submit.competition import competition_named
+from aimo_submit.kaggle.rehearsal import fake_gateway
+from aimo_submit.kaggle.runtime.mounts import ROOT
+from aimo_submit.kaggle.runtime.setup import OVERLAY, RERUN
+from aimo_submit.toml import toml_value
 
 LAYOUTS = ("new", "old")
 _KEPT = ("LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_HOME", "TRITON_CACHE_DIR")
+_STARTUP = Path(__file__).with_name("ipython_startup.py")  # not imported: it acts at once
 _NOWHERE = "http://127.0.0.1:9"  # the port that discards
 
-Row = tuple[str, str | None]  # id and problem; None: an empty cell
+_MODULE = """from pathlib import Path
+
+from .fake_gateway import open_gateway
+
+{name} = open_gateway(Path(__file__).parent).{name}
+"""
+
+Question = tuple[str, str | None]  # id and problem; None: an empty cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +48,7 @@ class Tree:
 
     @property
     def inputs(self) -> Path:
-        """What is mounted at /kaggle/input."""
+        """The folder that stands for /kaggle/input."""
         return self.root / "input"
 
     @property
@@ -47,19 +58,19 @@ class Tree:
 
     @property
     def verdict(self) -> Path:
-        """What the stand-in's gateway leaves."""
+        """The file that the fake gateway leaves."""
         return self.root / "verdict.json"
 
     @property
-    def before(self) -> Path:
-        """Modules that are found before the environment's own, where there are any."""
-        return self.root / "before"
+    def startup(self) -> Path:
+        """Files that IPython runs before the notebook, by their names."""
+        return self.root / "home" / ".ipython" / "profile_default" / "startup"
 
     @property
     def competition(self) -> Path:
         """The competition's own data."""
         home = self.inputs / "competitions" if self.layout == "new" else self.inputs
-        return home / SLUGS[self.edition]
+        return home / competition_named(self.edition).slug
 
     @property
     def csv(self) -> Path:
@@ -73,42 +84,65 @@ class Tree:
         deep = self.inputs / "models" / "somebody" / name / "transformers" / "default" / "1"
         return deep if self.layout == "new" else self.inputs / name
 
-    @property
-    def wheels(self) -> Path:
-        """The output of the kernel that downloads the wheels."""
-        deep = self.inputs / "notebooks" / "somebody" / "aimo-wheels"
-        return deep if self.layout == "new" else self.inputs / "aimo-wheels"
 
-
-def plant(tree: Tree, rows: Sequence[Row], package: Path | None, speed: float) -> None:
-    """Makes the tree: the problems, the model, and the competition's package or its stand-in."""
-    for folder in (tree.working, tree.root / "tmp", tree.competition, tree.model):
+def plant(tree: Tree, questions: Sequence[Question], package: Path | None, speed: float) -> None:
+    """Makes the tree: the problems, the model, and the competition's package or its fake."""
+    for folder in (tree.working, tree.root / "tmp", tree.competition, tree.model, tree.startup):
         folder.mkdir(parents=True)
-    write_csv(tree.csv, rows)
+    write_csv(tree.csv, questions)
     for file in tree.card.path.iterdir():
         if file.is_file():
             (tree.model / file.name).symlink_to(file.resolve())
     if package:
         shutil.copytree(package, tree.competition / package.name)
     else:
-        write_package(tree.competition, tree.edition, tree.csv, tree.verdict, speed)
-    startup = tree.root / "home" / ".ipython" / "profile_default" / "startup"
-    startup.mkdir(parents=True)
-    shutil.copy(kernel_start.__file__, startup / "00-rehearsal.py")
+        _fake_package(tree, speed)
+    shutil.copy(_STARTUP, tree.startup / "00-kit.py")
 
 
-def write_csv(path: Path, rows: Sequence[Row]) -> None:
+def _fake_package(tree: Tree, speed: float) -> None:
+    """Lays the fake gateway where the notebook finds the competition's own package."""
+    package = competition_named(tree.edition).package
+    assert package  # a rehearsal without one is refused before
+    name, module = package.file
+    folder = tree.competition / name
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / module).write_text(_MODULE.format(name=package.name), encoding="utf-8")
+    shutil.copy(fake_gateway.__file__, folder / "fake_gateway.py")
+    settings = {
+        "edition": tree.edition,
+        "csv": str(tree.csv),
+        "verdict": str(tree.verdict),
+        "speed": speed,
+    }
+    (folder / fake_gateway.SETTINGS).write_text(json.dumps(settings), encoding="utf-8")
+
+
+def at_home(model: str, texts: Sequence[str], edition: str = "aimo-1") -> None:
+    """Makes a tree with these problems, and this process one that runs in it.
+
+    For the notebook that is opened at home: the model's engine is the embedded one.
+    """
+    root = Path(tempfile.mkdtemp(prefix="aimo-submit-home-"))
+    tree = Tree(root, edition, "new", load_card(model))
+    plant(tree, [(f"home-{k}", text) for k, text in enumerate(texts, 1)], None, speed=1.0)
+    settings = {"model": model, "edition": edition, "engine": "transformers", "engine_options": {}}
+    os.environ.update({ROOT: str(tree.inputs), OVERLAY: as_toml(settings)})
+    os.chdir(tree.working)
+    print(f"at home: the inputs are in {tree.inputs}, the output goes to {tree.working}")
+
+
+def write_csv(path: Path, questions: Sequence[Question]) -> None:
     """Writes the problems as Kaggle has them; an empty cell is not an empty text."""
     import polars as pl
 
-    columns = {"id": [id for id, _ in rows], "problem": [text for _, text in rows]}
+    columns = {"id": [id for id, _ in questions], "problem": [text for _, text in questions]}
     schema = {"id": pl.String, "problem": pl.String}
     pl.DataFrame(columns, schema=schema).write_csv(path)
 
 
-def environment(
-    tree: Tree, *, rerun: bool, config: str, chaos: Sequence[str] = ()
-) -> dict[str, str]:
+def environment(tree: Tree, *, rerun: bool) -> dict[str, str]:
     """The variables of the notebook: Kaggle's own, none of ours, and no way to the network."""
     home = tree.root / "home"
     made = {
@@ -125,21 +159,11 @@ def environment(
         **dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost"),  # gRPC minds proxies
         **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), _NOWHERE),
         **{name: value for name, value in os.environ.items() if name in _KEPT},
-        "AIMO_SUBMIT_INPUT": str(tree.inputs),
-        "AIMO_SUBMIT_CONFIG": config,
-        "AIMO_SUBMIT_CHAOS": " ".join(chaos),
+        ROOT: str(tree.inputs),
     }
-    if tree.before.exists():
-        made["PYTHONPATH"] = str(tree.before)
-    return made | {"KAGGLE_IS_COMPETITION_RERUN": "1"} if rerun else made
+    return made | ({RERUN: "1"} if rerun else {})
 
 
 def as_toml(settings: Mapping[str, object]) -> str:
-    """The settings as TOML, whose numbers and strings are JSON's."""
-    return "\n".join(f"{name} = {_value(value)}" for name, value in settings.items())
-
-
-def _value(value: object) -> str:
-    if not isinstance(value, Mapping):
-        return json.dumps(value)
-    return "{ " + ", ".join(f"{k} = {_value(v)}" for k, v in value.items()) + " }"
+    """The settings as TOML, be they valid ones or not."""
+    return "".join(f"{name} = {toml_value(value)}\n" for name, value in settings.items())

@@ -1,18 +1,19 @@
-"""How a rehearsed run went: what speaks against it, and what came out."""
+"""The verdict on a rehearsed run, from its events and from what it left."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aimo_submit.competition import EDITIONS, SUBMISSION
+from aimo_submit.competition import competition_named
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle.client.api import KaggleFailed
 from aimo_submit.kaggle.client.output import check, fallbacks
-from aimo_submit.kaggle.rehearsal import faults
-from aimo_submit.kaggle.rehearsal.fake_package import read_verdict
+from aimo_submit.kaggle.rehearsal.fake_gateway import Verdict
+from aimo_submit.kaggle.rehearsal.player import Faults, Job
 from aimo_submit.kaggle.rehearsal.tree import Tree
 
 
@@ -21,9 +22,9 @@ class Result:
     """One run of the notebook. Nothing against it: it passed."""
 
     run: str  # interactive or rerun
-    case: str  # what went wrong on purpose; empty: nothing
+    case: str  # the name of the faults; empty: none
     problems: int
-    rows: int  # in submission.parquet
+    rows: int  # in the submission file
     fallbacks: int | None  # None: the notebook left no table
     used_s: float
     limit_s: float
@@ -33,37 +34,41 @@ class Result:
 
     @property
     def passed(self) -> bool:
-        """Whether Kaggle would have a submission, or the right reason why not."""
+        """True where Kaggle would have a submission, or there is a right reason why not."""
         return not self.against
 
 
 def judge(
-    tree: Tree, events: Sequence[Mapping[str, Any]], *, case: str, rerun: bool, limit_s: float
+    tree: Tree, events: Sequence[Mapping[str, Any]], job: Job, faults: Faults, *, rerun: bool
 ) -> Result:
     """The result of the run that left these events and that tree."""
     end = next((e for e in events if "ended" in e), {})
     stopped = str(end.get("error", ""))
-    told = faults.faults_of(case).values() if case else ()
-    may_stop = not rerun and any(fault.stops for fault in told)
-    ids, rows = asked(tree), answered(tree)
-    against = [] if stopped and may_stop else list(_against(tree, end, ids))
+    ids, rows, lost = asked(tree), answered(tree), fallbacks(tree.working)
     injected = tuple(e["injected"] for e in events if "injected" in e)
-    if not stopped and case and faults.injections_of(case) and not injected:
+    rightly_stopped = stopped and faults.stops and not rerun
+    against = [] if rightly_stopped else list(_against(tree, end, ids))
+    if job.injections and not injected and not stopped:
         against.append("nothing was injected")
-    if not case and fallbacks(tree.working) == len(ids):
+    if not faults.name and lost == len(ids):
         against.append("every answer is a fallback")
     return Result(
-        run="rerun" if rerun else "interactive",
-        case=case,
+        run=kind(rerun=rerun),
+        case=faults.name,
         problems=len(ids),
         rows=len(rows),
-        fallbacks=fallbacks(tree.working),
-        used_s=float(end.get("ended", limit_s)),
-        limit_s=limit_s,
+        fallbacks=lost,
+        used_s=float(end.get("ended", job.limit_s)),
+        limit_s=job.limit_s,
         stopped=stopped,
         injected=injected,
         against=tuple(against),
     )
+
+
+def kind(*, rerun: bool) -> str:
+    """The name of a kind of run."""
+    return "rerun" if rerun else "interactive"
 
 
 def asked(tree: Tree) -> list[object]:
@@ -78,7 +83,9 @@ def answered(tree: Tree) -> list[object]:
     import polars as pl
 
     try:
-        return pl.read_parquet(tree.working / SUBMISSION)["id"].to_list()
+        file = tree.working / competition_named(tree.edition).submission
+        table = pl.read_csv(file) if file.suffix == ".csv" else pl.read_parquet(file)
+        return table["id"].to_list()
     except (OSError, pl.exceptions.PolarsError):
         return []
 
@@ -93,14 +100,22 @@ def _against(tree: Tree, end: Mapping[str, Any], ids: list[object]) -> Iterator[
     if end.get("gateway"):
         yield f"the gateway ended with code {end['gateway']}: {_gateway_words(tree)}"
     yield from _against_file(tree, ids)
-    verdict = read_verdict(tree.verdict)
+    verdict = _verdict(tree)
     if verdict:
         yield from (*verdict.faults, *verdict.wrong, *(f"{id} was late" for id in verdict.late))
 
 
+def _verdict(tree: Tree) -> Verdict | None:
+    """The fake gateway's verdict; None where it did not come to its end."""
+    try:
+        return Verdict(**json.loads(tree.verdict.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
 def _against_file(tree: Tree, ids: list[object]) -> Iterator[str]:
     try:
-        check(tree.working, EDITIONS[tree.edition], accept=True)
+        check(tree.working, competition_named(tree.edition), accept=True)
     except (KaggleFailed, UserError) as error:
         yield str(error).replace(f"{tree.working}/", "")
         return

@@ -1,4 +1,4 @@
-"""How each edition of the competition calls the kit: three thin adapters around `predict`."""
+"""The competition's call of the kit: thin adapters around `predict`."""
 
 from __future__ import annotations
 
@@ -13,31 +13,24 @@ from aimo_submit.kaggle.runtime.predictor import Predictor, plain
 
 
 def serve(predictor: Predictor, csv: Path, package: Any = None) -> None:
-    """Answers all problems of the edition's gateway; at home, those of the csv.
+    """Answers all problems of the competition's gateway; at home, those of the csv.
 
-    `package` stands in for the competition's own, as `stand_in.py` does.
+    `package` is used in place of the competition's own.
     """
-    SERVE[predictor.edition.name](predictor, csv, package)
+    facts = predictor.competition.package
+    if facts is None:
+        raise UserError(f"{predictor.competition.name} has no package that asks for answers")
+    call = getattr(package or _package(facts.module), facts.name)
+    if facts.interface == "environment":
+        _iterate(call(), predictor)
+    else:
+        _run(call(predict_function(predictor)), csv)
 
 
-def _serve_aimo_1(predictor: Predictor, csv: Path, package: Any) -> None:
-    env = (package or _package("aimo")).make_env()
+def _iterate(env: Any, predictor: Predictor) -> None:
     for test, submission in env.iter_test():
         submission["answer"] = predictor.predict(_cell(test, "id"), _cell(test, "problem"))
         env.predict(submission)
-
-
-def _serve_aimo_2(predictor: Predictor, csv: Path, package: Any) -> None:
-    package = package or _package("kaggle_evaluation.aimo_2_inference_server")
-    _run(package.AIMO2InferenceServer(predict_function(predictor)), csv)
-
-
-def _serve_aimo_3(predictor: Predictor, csv: Path, package: Any) -> None:
-    package = package or _package("kaggle_evaluation.aimo_3_inference_server")
-    _run(package.AIMO3InferenceServer(predict_function(predictor)), csv)
-
-
-SERVE = {"aimo-1": _serve_aimo_1, "aimo-2": _serve_aimo_2, "aimo-3": _serve_aimo_3}
 
 
 def _run(server: Any, csv: Path) -> None:
@@ -75,5 +68,5 @@ def _package(name: str) -> Any:
     except ImportError as error:
         raise UserError(
             f"{name} cannot be imported ({error}): add the competition to the notebook's inputs "
-            "and its folder to sys.path, or rehearse with the bundled stand-in"
+            "and its folder to sys.path, or run aimo-submit rehearse, which has a fake of it"
         ) from error

@@ -1,4 +1,4 @@
-"""What is mounted: models, wheels, problems, the competition's package.
+"""The search for what is mounted: models, wheels, problems, the competition's package.
 
 Kaggle moved its mounts in 2026 (`models/<owner>/...`, `competitions/<slug>/`, ...) and kept the old
 ones for older notebooks, so everything is searched for below one root. The search is bounded: a
@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 from aimo_submit.cards import Card
-from aimo_submit.competition import edition_of
+from aimo_submit.competition import competition_named, competition_of, names
 
 ROOT = "AIMO_SUBMIT_INPUT"  # names another root, for a rehearsal
 DEPTH = 8  # models/<owner>/<model>/<framework>/<variation>/<version>/, and two more
@@ -25,18 +25,13 @@ SUBFOLDERS = 200  # of one folder
 ENTRIES = 5000  # of one folder; those in _NAMED are found among any number
 _MODEL = frozenset({"config.json", "tokenizer.json"})
 _NAMED = (*_MODEL, "test.csv", "aimo", "kaggle_evaluation")
-_PACKAGES = {
-    "aimo-1": ("aimo", "__init__.py"),
-    "aimo-2": ("kaggle_evaluation", "aimo_2_inference_server.py"),
-    "aimo-3": ("kaggle_evaluation", "aimo_3_inference_server.py"),
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Mounts:
     """The folders below a root, the nearest first, each with the names of what it holds.
 
-    What is asked for comes as a list, the best first; equally good ones by depth and name.
+    Answers are lists, the best first; equally good ones by depth and name.
     """
 
     root: Path
@@ -70,17 +65,18 @@ class Mounts:
 
     def packages(self, edition: str) -> list[Path]:
         """The folders that make the competition's package importable, its own data's first."""
-        name, file = _PACKAGES.get(edition, ("", ""))
+        package = competition_named(edition).package
+        name, file = package.file if package else ("", "")
         found = [path for path, names in self.folders.items() if path.name == name]
         own = [path.parent for path in found if file in self.folders[path]]
         return sorted(own, key=lambda path: not self._is_of(path, edition))
 
     def editions(self) -> list[str]:
         """The editions whose packages are mounted."""
-        return [edition for edition in _PACKAGES if self.packages(edition)]
+        return [edition for edition in names() if self.packages(edition)]
 
     def _is_of(self, path: Path, edition: str) -> bool:
-        return any(edition_of(part).name == edition for part in self._parts(path))
+        return any(competition_of(part).name == edition for part in self._parts(path))
 
     def _parts(self, path: Path) -> list[str]:
         return [part.lower() for part in path.relative_to(self.root).parts]
@@ -92,7 +88,7 @@ def input_root() -> Path:
 
 
 def survey(root: Path) -> Mounts:
-    """What lies below the root, as far as the bounds go; nothing where there is no root."""
+    """The folders below the root, as far as the bounds go; none where there is no root."""
     folders: dict[Path, frozenset[str]] = {}
     todo = deque([(root, 0)])
     while todo and len(folders) < FOLDERS:
@@ -117,7 +113,7 @@ def _look(folder: Path) -> tuple[frozenset[str], list[str]]:
 
 
 def _words(card: Card) -> tuple[set[str], set[str]]:
-    """What the path of the card's model may hold: its names, and other parts of its source."""
+    """Parts to look for in the path of the card's model: its names, and others of its source."""
     kaggle = (card.source.kaggle or "").lower().split("/")
     hub = (card.source.hub or "").lower().split("/")
     return {card.name.lower(), hub[-1], *kaggle[1:2]} - {""}, set(kaggle) - {""}

@@ -11,7 +11,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import threading
 import time
+from _thread import start_new_thread
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import suppress
@@ -19,12 +21,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from aimo_submit.budget import CAP, Pace
-from aimo_submit.competition import EDITIONS, Edition
+from aimo_submit.competition import Answers, competition_named
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
-from aimo_submit.kaggle.runtime.recorder import Recorder, row_of
-from aimo_submit.kaggle.runtime.threads import background, process_age_s
-from aimo_submit.kaggle.runtime.time_limits import ANSWER_S, GRACE_S, limited
+from aimo_submit.kaggle.runtime.recorder import Recorder, progress, row_of
+from aimo_submit.kaggle.runtime.time_limits import GRACE_S, limited, process_age_s
 from aimo_submit.records import Problem, Solution, Status, Trace
 from aimo_submit.solve import conclude
 from aimo_submit.solver import CLOSE_S, Solver
@@ -36,12 +37,13 @@ Watch = Callable[[Problem, Trace], None]
 # Makes the solver, not yet entered, for what is left of the run; called again when one is lost.
 Start = Callable[[Config, Watch], Solver]
 
-LOAD_S = 900.0  # what the problem that waits for the model may wait
+LOAD_S = 900.0  # that the problem which waits for the model may wait
 LOAD_SHARE = 0.4  # of a run that is short, a rehearsal
 PING_S = 2.0  # within which a solver's event loop has to respond
 STRIKES = 2  # problems in a row after which an event loop that does not respond is given up
 TRIES = 3  # in a row, to make a solver
 AGAIN = 0.5  # of a problem's limit: if its samples broke off sooner, they begin once more
+BEGIN_S = 5.0  # without memory, a thread may end before it has begun
 REASON = 300  # characters of an error that are kept
 
 
@@ -61,8 +63,8 @@ class Predictor:
         load_s: float | None = None,
         grace_s: float = GRACE_S,
     ) -> None:
-        self.edition = EDITIONS[config.edition]
-        self._start, self._config = start, limited(config, self.edition)
+        self.competition = competition_named(config.edition)
+        self._start, self._config = start, limited(config, self.competition)
         total_s = self._config.total_time_s or 0.0
         self._load_s = min(LOAD_S, LOAD_SHARE * total_s) if load_s is None else load_s
         self._grace_s = grace_s
@@ -84,7 +86,7 @@ class Predictor:
         except BaseException as error:  # the border of a Kaggle call: an escape ends the run
             with suppress(BaseException):
                 log.error("predict: %s: %s", type(error).__name__, error)
-        return admitted(self.edition, answer)
+        return admitted(self.competition.answers, answer)
 
     def __enter__(self) -> Predictor:
         return self
@@ -108,7 +110,7 @@ class Predictor:
             case.reason = f"{type(error).__name__}: {error}"[:REASON]
         solution = case.solution or best_so_far(self._config, case)
         self._done += 1
-        answer = solution.answer = admitted(self.edition, solution.answer)
+        answer = solution.answer = admitted(self.competition.answers, solution.answer)
         with suppress(BaseException):  # the answer stands, whether it can be told or not
             self._record(case, solution)
         return answer
@@ -139,7 +141,7 @@ class Predictor:
         row = row_of(solution, given_s, case.age_s, stopped)
         self._recorder.record(solution, row)
         line = f"{self._done}. {row.problem}: {row.answer}, {row.used_s} s, {row.reason}"
-        print(line, flush=True)
+        print(f"{line}\n{progress(self._done, row)}", flush=True)
 
     # The solver's life
 
@@ -176,7 +178,7 @@ class Predictor:
         return solver
 
     def _attend(self, work: Future[T], limit_s: float) -> T:
-        """What the work returns within the limit."""
+        """Waits for the work; raises TimeoutError at the limit."""
         wait([work], limit_s)
         return work.result(0)
 
@@ -202,17 +204,17 @@ class Predictor:
 
     @property
     def _problems_left(self) -> int:
-        return max(1, (self._config.problems or self.edition.problems) - self._done)
+        return max(1, (self._config.problems or self.competition.problems) - self._done)
 
     @property
     def _wait_s(self) -> float:
-        """How long this problem may wait for a model: for a hung one, no more than its share."""
+        """Seconds that this problem may wait for a model; for a hung one, its share at most."""
         load_s = self._load_s - (time.monotonic() - self._begun)
         return min(max(load_s, self._left_s / self._problems_left), self._answer_left_s)
 
     @property
     def _limit_s(self) -> float:
-        """What the solver's budget can have given at most, and its grace."""
+        """The most that the solver's budget can have given, and its grace."""
         given = self._given
         share_s = (given.total_time_s or math.inf) / (given.problems or 1)
         longest_s = min(CAP * share_s, given.problem_timeout_s or math.inf)
@@ -220,15 +222,39 @@ class Predictor:
 
     @property
     def _answer_left_s(self) -> float:
-        """What is left for this answer; what it waited for a model counts, save for the first."""
-        if self.edition.name not in ANSWER_S or not self._done:
+        """Seconds left for this answer; a wait for a model counts, save for the first."""
+        package = self.competition.package
+        if not self._done or package is None or package.answer_s is None:
             return self._left_s
         answer_s = self._config.problem_timeout_s or math.inf
         return min(self._left_s, answer_s - self._case.age_s)
 
 
+def background(work: Callable[[], T]) -> Future[T]:
+    """The result to come of work in a thread that may be left behind; cancelled if none begins.
+
+    `threading.Thread` waits until the thread runs: for ever, where there is no memory for that.
+    """
+    future: Future[T] = Future()
+    began = threading.Event()
+
+    def run() -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        began.set()
+        try:
+            future.set_result(work())
+        except BaseException as error:  # SystemExit too: it is for the caller to see
+            future.set_exception(error)
+
+    start_new_thread(run, ())
+    if not began.wait(BEGIN_S):
+        future.cancel()
+    return future
+
+
 class Case:
-    """One problem under way: what is known of it at any moment."""
+    """One problem under way, with all that is known of it at any moment."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -245,30 +271,29 @@ class Case:
 
 
 def broke_off(solution: Solution | None) -> bool:
-    """Whether every sample failed: one that comes to its end would come to the same again."""
+    """True if every sample failed: one that comes to its end would come to the same again."""
     broken = (Status.ACTIVE, Status.FAILED)
     traces = solution.traces if solution else []
     return bool(traces) and all(trace.status in broken for trace in traces)
 
 
 def best_so_far(config: Config, case: Case) -> Solution:
-    """What the votes say of a problem that its solver did not end, or the fallback."""
+    """The vote so far on a problem that its solver did not end, or the fallback."""
     traces = list(case.traces.values())
     try:
         solution = conclude(config, case.problem, traces, case.age_s)
     except Exception:  # out of memory, perhaps: then even counting may fail
-        fallback = EDITIONS[config.edition].fallback
-        solution = Solution(case.problem, fallback, [], [], config.seed, case.age_s, "fallback")
+        answer, seed = competition_named(config.edition).answers.fallback, config.seed
+        solution = Solution(case.problem, answer, [], [], seed, case.age_s, "fallback")
+        solution.fallback = True
     solution.reason += f" ({case.reason})"
     return solution
 
 
-def admitted(edition: Edition, answer: object) -> int:
-    """The answer as a plain int in the edition's range and in 64 bits, else the fallback."""
-    if not isinstance(answer, int):
-        return edition.fallback
-    value = edition.admit(int(answer))
-    return edition.fallback if value is None or abs(value) >= 1 << 63 else value
+def admitted(answers: Answers, answer: object) -> int:
+    """Returns the answer as a plain int in the range and in 64 bits, else the fallback."""
+    value = answers.admit(int(answer)) if isinstance(answer, int) else None
+    return answers.fallback if value is None or abs(value) >= 1 << 63 else value
 
 
 def plain(value: Any) -> str:

@@ -1,31 +1,36 @@
-"""What a run leaves in the working directory as it goes: every trace, and a table to read first.
+"""The record of a run: every trace, a table to read first, and lines of progress for programs.
 
-Written by a thread of its own, so that a full or hung disk can neither fail nor delay an answer.
+Files are written by a thread of its own, so that a full or hung disk can neither fail nor delay an
+answer.
 """
 
 from __future__ import annotations
 
 import csv
 import dataclasses
+import io
+import json
 import logging
 import queue
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from aimo_submit.journal import Journal
+from aimo_submit.journal import Journal, replace_text
 from aimo_submit.records import Solution
 
 log = logging.getLogger(__name__)
 
-WAIT_S = 5.0  # what an answer may be held back for its traces to be on disk
+WAIT_S = 5.0  # that an answer may be held back for its traces to be on disk
+_ANSWERED = '{"answered": '  # begins a line of progress
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SummaryRow:
     """One problem's line in the table."""
 
     problem: str
@@ -39,10 +44,10 @@ class Row:
     reason: str
 
 
-def row_of(solution: Solution, given_s: float | None, used_s: float, stopped: str) -> Row:
+def row_of(solution: Solution, given_s: float | None, used_s: float, stopped: str) -> SummaryRow:
     """The line of a solution in the table."""
     sure = solution.confidence
-    return Row(
+    return SummaryRow(
         problem=solution.problem.id,
         answer=solution.answer,
         votes=" ".join(f"{vote.answer}:{vote.weight:g}" for vote in solution.votes),
@@ -55,20 +60,40 @@ def row_of(solution: Solution, given_s: float | None, used_s: float, stopped: st
     )
 
 
+def progress(answered: int, row: SummaryRow) -> str:
+    """A line that tells programs how many problems are answered, and the last one's answer."""
+    told = {
+        "answered": answered,
+        "problem": row.problem,
+        "answer": row.answer,
+        "used_s": row.used_s,
+    }
+    return json.dumps(told)
+
+
+def read_progress(line: str) -> int | None:
+    """The number of answered problems in a line of progress; None for any other line."""
+    if not line.startswith(_ANSWERED):
+        return None
+    with suppress(ValueError, KeyError, TypeError):
+        return int(json.loads(line)["answered"])
+    return None
+
+
 class Recorder:
     """`traces-K.jsonl`, a journal, and `summary-K.csv` in a folder; K is the first free number."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self._folder, self._settings = folder, settings
         self._number: int | None = None
-        self._rows: list[Row] = []
-        self._entries: queue.SimpleQueue[tuple[Solution, Row, threading.Event] | None]
+        self._rows: list[SummaryRow] = []
+        self._entries: queue.SimpleQueue[tuple[Solution, SummaryRow, threading.Event] | None]
         self._entries = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, daemon=True, name="recorder")
         self._thread.start()
 
-    def record(self, solution: Solution, row: Row, wait_s: float = WAIT_S) -> bool:
-        """Whether the solution has been dealt with in the time; if not, it will be later."""
+    def record(self, solution: Solution, row: SummaryRow, wait_s: float = WAIT_S) -> bool:
+        """True once the solution was dealt with; False after the wait: it will be later."""
         done = threading.Event()
         self._entries.put((solution, row, done))
         return done.wait(wait_s)
@@ -107,14 +132,13 @@ class Recorder:
         write_table(self._folder / f"summary-{self._number}.csv", self._rows)
 
 
-def write_table(path: Path, rows: list[Row]) -> None:
+def write_table(path: Path, rows: list[SummaryRow]) -> None:
     """Replaces the table, so that a kill leaves the old one or the new one."""
-    new = path.with_suffix(".new")
-    with new.open("w", newline="", encoding="utf-8", errors="replace") as file:
-        writer = csv.writer(file)
-        writer.writerow(field.name for field in dataclasses.fields(Row))
-        writer.writerows(dataclasses.astuple(row) for row in rows)
-    new.replace(path)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(field.name for field in dataclasses.fields(SummaryRow))
+    writer.writerows(dataclasses.astuple(row) for row in rows)
+    replace_text(path, text.getvalue())
 
 
 def _close(journal: Journal | None) -> None:

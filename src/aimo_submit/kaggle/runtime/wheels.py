@@ -20,14 +20,14 @@ INSTALL_S = 480.0  # the server has to be up within 15 minutes of the rerun's st
 IMPORT_S = 240.0
 
 
-def install(
+def install_wheels(
     requirements: Sequence[str],
     folders: Sequence[Path],
     *,
     python: str = sys.executable,
     timeout_s: float = INSTALL_S,
 ) -> None:
-    """Installs from the folders' wheels alone; a `UserError` says what pip lacked."""
+    """Installs from the folders' wheels alone; raises `UserError` with what pip lacked."""
     if not folders:
         raise UserError(
             f"no wheels are mounted for {' '.join(requirements)}: attach the output of "
@@ -45,17 +45,17 @@ def install(
 
 
 def present(package: str) -> bool:
-    """Whether the package is installed, whether or not it can be imported."""
+    """True if the package is installed, be it one that can be imported or not."""
     return find_spec(package) is not None
 
 
 def import_failure(package: str, timeout_s: float = IMPORT_S) -> str:
-    """Why a process of its own cannot import the package; empty where it can."""
+    """The reason why a process of its own cannot import the package; empty where it can."""
     return _run([sys.executable, "-c", f"import {package}"], timeout_s)
 
 
 def _run(command: Sequence[str], timeout_s: float) -> str:
-    """Why the command failed: its last line that says something; empty where it did not."""
+    """The last line of a command that failed which says something; empty where it did not fail."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
     except subprocess.TimeoutExpired:

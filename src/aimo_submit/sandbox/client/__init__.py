@@ -1,1 +1,1 @@
-"""sandbox/client"""
+"""The kit's process: starts the fork server, holds a socket to each warden, runs no model code."""

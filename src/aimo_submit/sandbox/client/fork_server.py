@@ -24,15 +24,23 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from aimo_submit.errors import UserError
 from aimo_submit.records import Execution, Outcome, Scope
 from aimo_submit.sandbox import Session
 from aimo_submit.sandbox.client.launch import Launched
-from aimo_submit.sandbox.client.worker import LOST, Block, Hold, LiveSession, Seat, StatelessSession
-from aimo_submit.sandbox.leases import SEATS
+from aimo_submit.sandbox.client.worker import (
+    LOST,
+    Block,
+    Hold,
+    LiveSession,
+    StatelessSession,
+    Worker,
+)
+from aimo_submit.sandbox.leases import MOST_WORKERS
 from aimo_submit.sandbox.protocol import Limits
+from aimo_submit.timeout import timeout
 
 log = logging.getLogger(__name__)
 
@@ -62,13 +70,13 @@ class ForkServer:
         self.limits, self._without = limits or Limits(), without
         self._servers: list[Launched] = []  # the last is in use, the others have died
         self._closed = False
-        self._workers = asyncio.Semaphore(workers or len(os.sched_getaffinity(0)))
-        self._idle: list[Seat] = []
-        self._seats: set[Seat] = set()
+        self._slots = asyncio.Semaphore(workers or len(os.sched_getaffinity(0)))
+        self._idle: list[Worker] = []
+        self._workers: set[Worker] = set()
         self._settling: set[asyncio.Task[None]] = set()
-        self._numbers = set(range(SEATS))
+        self._numbers = set(range(MOST_WORKERS))
 
-    async def __aenter__(self) -> Self:
+    async def __aenter__(self) -> ForkServer:
         self.start()
         return self
 
@@ -88,7 +96,7 @@ class ForkServer:
     @property
     def wardens(self) -> set[int]:
         """The process ids of those that watch over the blocks."""
-        return {seat.warden for seat in self._seats}
+        return {worker.warden for worker in self._workers}
 
     def start(self) -> None:
         """Starts the imports in the background; without it the first block does."""
@@ -99,9 +107,9 @@ class ForkServer:
 
         Raises `SandboxDied` if nothing runs.
         """
-        seat = await self._take()
-        self._idle.append(seat)
-        return seat.layers
+        worker = await self._take()
+        self._idle.append(worker)
+        return worker.layers
 
     def session(self, scope: Scope) -> Session:
         """A session for one sample; until its first block it costs nothing."""
@@ -116,20 +124,20 @@ class ForkServer:
         try:
             return await self.run_in(hold, lambda s: s.run(code, timeout_s, earlier=earlier))
         finally:
-            if hold.seat:
-                self._idle.append(hold.seat)
+            if hold.worker:
+                self._idle.append(hold.worker)
 
     async def run_in(self, hold: Hold, block: Block) -> Execution:
-        """What the block did on the seat that is held from now on."""
+        """What the block did on the worker that is held from now on."""
         try:
-            async with asyncio.timeout(self.limits.queue_s):
-                await self._workers.acquire()
+            async with timeout(self.limits.queue_s):
+                await self._slots.acquire()
         except TimeoutError:
             return _killed(f"no worker was free for {self.limits.queue_s:g} s")
         started = time.monotonic()
         try:
-            hold.seat = hold.seat or await self._take()
-            return await block(hold.seat)
+            hold.worker = hold.worker or await self._take()
+            return await block(hold.worker)
         except SandboxDied as error:
             log.error("the sandbox does not run: %s", error)
             return _killed("the sandbox does not run")
@@ -138,45 +146,45 @@ class ForkServer:
             self._drop(hold)
             return _killed("the sandbox lost the process that ran this", started)
         except asyncio.CancelledError:
-            if seat := hold.seat:
-                hold.seat = None
-                seat.cancel()
-                self._later(self._recycle(seat, seat.settle, seat.reset))
+            if worker := hold.worker:
+                hold.worker = None
+                worker.cancel()
+                self._later(self._recycle(worker, worker.settle, worker.reset))
             raise
         finally:
-            self._workers.release()
+            self._slots.release()
 
     def release(self, hold: Hold) -> None:
-        """Gives the seat back, as new."""
-        if hold.seat:
-            self._later(self._recycle(hold.seat, hold.seat.reset))
-            hold.seat = None
+        """Gives the worker back, as new."""
+        if hold.worker:
+            self._later(self._recycle(hold.worker, hold.worker.reset))
+            hold.worker = None
 
     async def aclose(self) -> None:
         """Ends every process of the sandbox and removes its files."""
         self._closed = True
-        await asyncio.gather(*(seat.finish() for seat in self._seats))
+        await asyncio.gather(*(worker.finish() for worker in self._workers))
         await asyncio.gather(*self._settling)
-        self._seats.clear()
+        self._workers.clear()
         while self._servers:
             await self._servers.pop().stop()
 
-    async def _take(self) -> Seat:
+    async def _take(self) -> Worker:
         server = self._launched()
         while self._idle:
-            seat = self._idle.pop()
-            if seat.server is server:
-                return seat
-            self._forget(seat)
-            self._later(seat.finish())
+            worker = self._idle.pop()
+            if worker.server is server:
+                return worker
+            self._forget(worker)
+            self._later(worker.finish())
         return await self._open(server)
 
-    async def _open(self, server: Launched) -> Seat:
+    async def _open(self, server: Launched) -> Worker:
         if not self._numbers:
-            raise SandboxDied(f"{SEATS} interpreters are open already")
+            raise SandboxDied(f"{MOST_WORKERS} interpreters are open already")
         number = self._numbers.pop()
         try:
-            seat = await Seat.open(server, number)
+            worker = await Worker.open(server, number)
         except (OSError, *LOST) as error:
             self._numbers.add(number)
             server.kill()
@@ -186,10 +194,10 @@ class ForkServer:
             with suppress(OSError):  # nobody will know the warden that is starting
                 server.end_warden(number)
             raise
-        if not self._seats:
-            log.info("layers of the sandbox: %s", seat.layers)
-        self._seats.add(seat)
-        return seat
+        if not self._workers:
+            log.info("layers of the sandbox: %s", worker.layers)
+        self._workers.add(worker)
+        return worker
 
     def _launched(self) -> Launched:
         if self._closed:
@@ -199,27 +207,27 @@ class ForkServer:
         return self._servers[-1]
 
     def _drop(self, hold: Hold) -> None:
-        """Lets go of a seat that no longer answers."""
-        if seat := hold.seat:
-            hold.seat = None
-            self._forget(seat)
-            seat.close()
+        """Lets go of a worker that no longer answers."""
+        if worker := hold.worker:
+            hold.worker = None
+            self._forget(worker)
+            worker.close()
             with suppress(OSError):  # the server is gone as well; the next block starts another
-                seat.server.end_warden(seat.number)
+                worker.server.end_warden(worker.number)
 
-    def _forget(self, seat: Seat) -> None:
-        self._seats.discard(seat)
-        self._numbers.add(seat.number)
+    def _forget(self, worker: Worker) -> None:
+        self._workers.discard(worker)
+        self._numbers.add(worker.number)
 
-    async def _recycle(self, seat: Seat, *steps: Callable[[], Awaitable[None]]) -> None:
-        """Makes the seat fit for anybody's block."""
+    async def _recycle(self, worker: Worker, *steps: Callable[[], Awaitable[None]]) -> None:
+        """Makes the worker fit for anybody's block."""
         try:
             for step in steps:
                 await step()
         except LOST:
-            self._drop(Hold(seat))
+            self._drop(Hold(worker))
         else:
-            self._idle.append(seat)
+            self._idle.append(worker)
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -11,22 +11,23 @@ import subprocess
 import sys
 from collections.abc import Collection
 from contextlib import suppress
-from pathlib import Path
 
 from aimo_submit.sandbox import leases, protocol
 from aimo_submit.sandbox.linux.files import remove_tree
+from aimo_submit.sandbox.linux.landlock import KIT
 from aimo_submit.sandbox.protocol import Limits
 
 GOODBYE_S = 5.0
 LOG_TAIL = 2000  # characters of the fork server's last words
-KIT = Path(__file__).parents[2]
 
-# Makes our modules importable by path: installed or not, and without the kit's own `__init__`.
+# Makes our modules importable by path, installed or not, and without the kit's own `__init__`.
+# The current folder leaves the path by hand: Python 3.10 has no option for it.
 BOOTSTRAP = f"""
-import sys, types
-for name, path in {[("aimo_submit", str(KIT)), ("aimo_submit.sandbox", str(KIT / "sandbox"))]!r}:
-    sys.modules[name] = types.ModuleType(name)
-    sys.modules[name].__path__ = [path]
+import sys
+sys.path.remove("")
+import types
+kit = sys.modules["aimo_submit"] = types.ModuleType("aimo_submit")
+kit.__path__ = [{str(KIT)!r}]
 from aimo_submit.sandbox.server.zygote import main
 main()
 """
@@ -45,10 +46,10 @@ class Launched:
     """A running fork server; its imports go on in the background."""
 
     def __init__(self, limits: Limits, without: Collection[str]) -> None:
-        self.root, folder = leases.claim_folder()
+        self.root, folder = leases.take_folder()
         self._log = self.root / "zygote.log"
         self._control, theirs = socket.socketpair()
-        uids = leases.claim_uids() if os.geteuid() == 0 else None
+        uids = leases.take_uids() if os.geteuid() == 0 else None
         options = {
             "limits": dataclasses.asdict(limits),
             "first_uid": uids and uids[0],
@@ -58,7 +59,7 @@ class Launched:
         with theirs, self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-s", "-P", "-c", BOOTSTRAP),  # -I would drop the hash seed
+                    *(sys.executable, "-s", "-c", BOOTSTRAP),  # -I would drop the hash seed
                     *(str(theirs.fileno()), str(self.root), json.dumps(options)),
                 ],
                 pass_fds=[theirs.fileno(), *held],
@@ -69,8 +70,8 @@ class Launched:
                 stderr=log,
                 start_new_session=True,
             )
-        for claim in held:
-            os.close(claim)
+        for lease in held:
+            os.close(lease)
 
     @property
     def pid(self) -> int:
@@ -82,13 +83,13 @@ class Launched:
         """Whether it can be asked for wardens."""
         return self._process.poll() is None
 
-    def fork_warden(self, number: int, seat: socket.socket) -> None:
+    def fork_warden(self, number: int, theirs: socket.socket) -> None:
         """Asks for a warden that serves the socket. Raises OSError when the server is gone."""
-        socket.send_fds(self._control, [protocol.SEAT.pack(number)], [seat.fileno()])
+        socket.send_fds(self._control, [protocol.WORKER.pack(number)], [theirs.fileno()])
 
     def end_warden(self, number: int) -> None:
         """Asks to end a warden and what it left. Raises OSError when the server is gone."""
-        self._control.sendall(protocol.SEAT.pack(number))
+        self._control.sendall(protocol.WORKER.pack(number))
 
     def kill(self) -> None:
         """Ends the server alone: blocks that run go on."""

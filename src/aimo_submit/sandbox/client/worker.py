@@ -1,4 +1,4 @@
-"""The kit's end of one seat: the connection to one warden."""
+"""One worker as the kit sees it: the connection to its warden. And the sessions that hold one."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import socket
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 from aimo_submit.records import Execution, Outcome, Scope
 from aimo_submit.sandbox import protocol
 from aimo_submit.sandbox.client.launch import Launched
+from aimo_submit.timeout import timeout
 
 START_S = 60.0  # the libraries import in about one; on a busy machine in many
 GRACE_S = 5.0  # past a block's deadline, for its warden to kill, clean up and reply
 LOST = (ConnectionError, asyncio.IncompleteReadError, TimeoutError)
 
 
-class Seat:
+class Worker:
     """Runs one block at a time. Every method that talks raises one of `LOST` if that fails."""
 
     def __init__(
@@ -37,18 +38,18 @@ class Seat:
         self._size: int | None = None  # of the reply begun: a cancelled wait for it can be resumed
 
     @classmethod
-    async def open(cls, server: Launched, number: int) -> Self:
-        """A seat whose warden is ready."""
+    async def open(cls, server: Launched, number: int) -> Worker:
+        """A worker whose warden is ready."""
         ours, theirs = socket.socketpair()
         with theirs:
             server.fork_warden(number, theirs)
-        seat = cls(server, number, *await asyncio.open_unix_connection(sock=ours))
+        worker = cls(server, number, *await asyncio.open_unix_connection(sock=ours))
         with ExitStack() as undo:
-            undo.callback(seat.close)  # the warden ends with its socket
-            hello = await seat._receive(START_S)
+            undo.callback(worker.close)  # the warden ends with its socket
+            hello = await worker._receive(START_S)
             undo.pop_all()
-        seat.warden, seat.layers = hello["pid"], hello["layers"]
-        return seat
+        worker.warden, worker.layers = hello["pid"], hello["layers"]
+        return worker
 
     async def run(
         self, code: str, timeout_s: float, *, earlier: Sequence[str] = (), live: bool = False
@@ -61,13 +62,13 @@ class Seat:
         return Execution(Outcome(reply["outcome"]), reply["output"], reply["seconds"])
 
     async def reset(self) -> None:
-        """Ends the live interpreter of the seat, if there is one."""
+        """Ends the live interpreter of the worker, if there is one."""
         async with self._talking:
             self._writer.write(protocol.pack({"reset": True}))
             await self._receive(GRACE_S)
 
     def cancel(self) -> None:
-        """Has the running block killed; `settle` then waits for the seat to be free."""
+        """Has the running block killed; `settle` then waits for the worker to be free."""
         self._writer.write(protocol.CANCEL)
 
     async def settle(self) -> None:
@@ -79,7 +80,7 @@ class Seat:
         """Ends the warden with its block; returns when it is gone."""
         with suppress(*LOST):
             self._writer.write_eof()
-            async with asyncio.timeout(GRACE_S), self._talking:
+            async with timeout(GRACE_S), self._talking:
                 await self._reader.read()
         self.close()
 
@@ -88,7 +89,7 @@ class Seat:
         self._writer.close()
 
     async def _receive(self, timeout_s: float) -> dict[str, Any]:
-        async with asyncio.timeout(timeout_s):
+        async with timeout(timeout_s):
             if self._size is None:
                 head = await self._reader.readexactly(protocol.LENGTH.size)
                 self._size = protocol.LENGTH.unpack(head)[0]
@@ -97,14 +98,14 @@ class Seat:
         return dict(json.loads(body))
 
 
-Block = Callable[[Seat], Coroutine[Any, Any, Execution]]
+Block = Callable[[Worker], Coroutine[Any, Any, Execution]]
 
 
 @dataclass(slots=True)
 class Hold:
-    """Somebody's hold on a seat; None before the first block, and once the seat is lost."""
+    """Somebody's hold on a worker; None before the first block, and once the worker is lost."""
 
-    seat: Seat | None = None
+    worker: Worker | None = None
 
 
 class Executor(Protocol):
@@ -115,11 +116,11 @@ class Executor(Protocol):
         ...
 
     async def run_in(self, hold: Hold, block: Block) -> Execution:
-        """What the block did on the seat that is held from now on."""
+        """What the block did on the worker that is held from now on."""
         ...
 
     def release(self, hold: Hold) -> None:
-        """Gives the seat back, as new."""
+        """Gives the worker back, as new."""
         ...
 
 
@@ -149,7 +150,7 @@ class LiveSession:
 
     async def run(self, code: str, timeout_s: float) -> Execution:
         return await self._executor.run_in(
-            self._hold, lambda seat: seat.run(code, timeout_s, live=True)
+            self._hold, lambda worker: worker.run(code, timeout_s, live=True)
         )
 
     async def aclose(self) -> None:

@@ -24,7 +24,7 @@ OF_A_FILE = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 TCP_ABI, SCOPE_ABI = 4, 6  # the first to close TCP; abstract unix sockets and signals
 TCP, SCOPES = 0b11, 0b11
 
-KIT = Path(__file__).resolve().parents[2]
+KIT = Path(__file__).resolve().parents[2]  # the package: hidden from all blocks
 KIT_FILES = f"{KIT.name}*"  # the package and what pip notes about it
 SYSTEM = (
     *(f"/usr/{name}" for name in ("bin", "sbin", "lib", "lib32", "lib64", "libexec", "share")),

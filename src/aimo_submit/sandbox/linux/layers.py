@@ -1,6 +1,6 @@
 """Which of the kernel's layers of isolation hold here: each is tried by its effect.
 
-What a layer is for: the uid keeps seats apart from the kit and from each other, the namespaces
+What a layer is for: the uid keeps workers apart from the kit and from each other, the namespaces
 close the network and end every process with its warden, Landlock bounds the files, seccomp the
 system calls. Any of them may be missing; the others then carry its load as far as they can.
 """
@@ -26,10 +26,10 @@ CLOSED = "the interpreter lies in a folder closed to others; install Python and 
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """What is on. Seat k runs as uid `first_uid + k`, or as the kit's own user where None."""
+    """What is on. Worker k runs as uid `first_uid + k`, or as the kit's own user where None."""
 
     first_uid: int | None
-    reads_all: bool  # the seats' users need CAP_DAC_READ_SEARCH to read the interpreter
+    reads_all: bool  # the workers' users need CAP_DAC_READ_SEARCH to read the interpreter
     namespaces: bool
     user_namespace: bool
     landlock: int  # ABI; 0: off
@@ -79,11 +79,11 @@ def detect(first_uid: int, without: Collection[str] = ()) -> Layers:
 def rows(layers: Layers) -> list[tuple[str, str, str]]:
     """Layer, "on" or "off", and what it does or why it is off."""
     details = {
-        "uid": f"every seat is a user of its own, from {layers.first_uid}"
+        "uid": f"every worker is a user of its own, from {layers.first_uid}"
         + (", that may read closed folders as far as Landlock lets it" * layers.reads_all),
-        "namespaces": "no network, a seat sees its own processes only, its files are in memory"
+        "namespaces": "no network, a worker sees its own processes only, its files are in memory"
         + (" (in a user namespace)" * layers.user_namespace),
-        "landlock": f"ABI {layers.landlock}: no file but the libraries and the seat's own"
+        "landlock": f"ABI {layers.landlock}: no file but the libraries and the worker's own"
         + (", no TCP" * (layers.landlock >= landlock.TCP_ABI))
         + (", no signal to others" * (layers.landlock >= landlock.SCOPE_ABI)),
         "seccomp": "no sockets, no ptrace, mount, namespaces, io_uring",
@@ -127,7 +127,7 @@ def _namespaces_work(own_user: bool, reasons: dict[str, str]) -> bool:
     """Whether it takes a user namespace; or notes the reason why it doesn't work."""
     if not (reason := _tried(lambda: _live_apart(user=False))):
         return False
-    # In a user namespace there is one user: an own uid for every seat is worth more.
+    # In a user namespace there is one user: an own uid for every worker is worth more.
     if not own_user and not (reason := _tried(lambda: _live_apart(user=True))):
         return True
     reasons["namespaces"] = reason

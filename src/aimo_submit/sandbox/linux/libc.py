@@ -18,15 +18,15 @@ PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 47, 2
 
 HUGE, MADV_COLLAPSE = 2**21, 25
 
-libc = ctypes.CDLL(None, use_errno=True)
-libc.syscall.restype = ctypes.c_long
+library = ctypes.CDLL(None, use_errno=True)
+library.syscall.restype = ctypes.c_long
 
 Argument = int | bytes | None
 
 
 def call(function: str, *args: Argument) -> int:
     """What the function of the C library returned."""
-    result = int(getattr(libc, function)(*map(_argument, args)))
+    result = int(getattr(library, function)(*map(_argument, args)))
     if result == -1:
         error = ctypes.get_errno()
         raise OSError(error, f"{function}: {os.strerror(error)}")

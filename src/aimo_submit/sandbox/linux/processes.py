@@ -17,7 +17,7 @@ from aimo_submit.sandbox.linux.privileges import drop_capabilities
 
 PATIENCE_S = 5.0
 PAUSE_S = 0.001
-SHORT_NICE = -8  # about six times an ordinary session's share: docs/LOG.md, "The loop"
+SHORT_NICE = -8  # about six times an ordinary session's share: docs/log/loop.md
 LONG_NICE = 5  # a third of it, for a block that is no longer short
 
 
@@ -87,37 +87,37 @@ def end_descendants(spare: Collection[int] = (), *, and_below: bool = True) -> s
     return reaped
 
 
-def end_all(strike: Callable[[], None]) -> None:
-    """Kills all below this process; `strike` is one blow at everything."""
+def end_all(kill_all: Callable[[], None]) -> None:
+    """Kills all below this process, which `kill_all` does at once, until nothing is left."""
     until = time.monotonic() + PATIENCE_S
     while reap()[1] and time.monotonic() < until:
-        strike()
+        kill_all()
         time.sleep(PAUSE_S)
 
 
-def strike_descendants() -> None:
-    """One blow at all below this process, from /proc: others may be faster for a moment."""
+def kill_descendants() -> None:
+    """Kills all below this process, found in /proc: others may be faster for a moment."""
     _kill_once(frozenset(), True)
 
 
-def strike_namespace() -> None:
-    """One blow at all but this process, which is the first of its PID namespace."""
+def kill_namespace() -> None:
+    """Kills all but this process, which is the first of its PID namespace."""
     if os.getpid() == 1:
         os.kill(-1, signal.SIGKILL)
 
 
-def strike_user(uid: int, striker: int) -> None:
-    """One blow at all processes of a user who is no one else's, by a child that may signal it.
+def kill_user(uid: int, helper: int) -> None:
+    """Kills all processes of a uid, from a child that those processes cannot signal.
 
-    Its real and saved ids are another's, so that nothing it strikes can stop or kill it first;
-    and not root's, whose processes it would strike as well.
+    The child's real and saved ids are the helper's, who is no other user of the sandbox; and not
+    root, whose processes it would kill as well.
     """
     child = os.fork()
     if child:
         os.waitpid(child, 0)
         return
     try:
-        os.setresuid(striker, uid, striker)
+        os.setresuid(helper, uid, helper)
         drop_capabilities()
         os.kill(-1, signal.SIGKILL)
     finally:

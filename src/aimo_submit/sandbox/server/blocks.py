@@ -1,4 +1,4 @@
-"""A warden's side of the processes that run blocks: start one, learn how it ended, end it all."""
+"""The processes that run blocks, as their warden holds them: started, watched, captured, ended."""
 
 from __future__ import annotations
 
@@ -6,21 +6,16 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aimo_submit.sandbox import protocol
-from aimo_submit.sandbox.block import process
-from aimo_submit.sandbox.block.confine import Cell
+from aimo_submit.sandbox.block.process import Jail, run_live, run_once
 from aimo_submit.sandbox.linux import processes
 
 CREDENTIALS = struct.Struct("iII")  # pid, uid, gid, by the kernel's word
 TALK_S = 1.0  # for a live interpreter to take a block or to say that one is gone
-
-Strike = Callable[[], None]
-
-
-CHUNK = 65_536
+CHUNK = 65_536  # bytes read at a time
 
 
 class Lost(Exception):
@@ -39,12 +34,12 @@ class Work:
 class Once:
     """A block in a process of its own."""
 
-    def __init__(self, cell: Cell, work: Work, strike: Strike) -> None:
-        self._strike = strike
+    def __init__(self, jail: Jail, work: Work) -> None:
+        self._kill_all = jail.kill_all
         self.output, theirs = _pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            process.run_once(cell, theirs, work.code, work.earlier, work.timeout_s)
+            run_once(jail, theirs, work.code, work.earlier, work.timeout_s)
         os.close(theirs)
 
     def status(self) -> int | None:
@@ -55,20 +50,20 @@ class Once:
         """Kills it with all it started."""
         processes.send(self.pid, signal.SIGKILL)
         processes.send(self.pid, signal.SIGKILL, group=True)
-        processes.end_all(self._strike)
+        processes.end_all(self._kill_all)
 
 
 class Live:
     """An interpreter that stays from block to block; stopped while it has nothing to do."""
 
-    def __init__(self, cell: Cell, strike: Strike) -> None:
-        self._strike = strike
+    def __init__(self, jail: Jail) -> None:
+        self._kill_all = jail.kill_all
         self.output, theirs = _pipe()
         self.channel, far = socket.socketpair()
         self.channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self.pid = os.fork()
         if self.pid == 0:
-            process.run_live(cell, theirs, far)
+            run_live(jail, theirs, far)
         self.former = self.pid  # the interpreter before the last block, about to end
         self._handle = os.pidfd_open(self.pid)  # a process id alone may come to mean another
         os.close(theirs)
@@ -87,7 +82,7 @@ class Live:
             raise Lost from error
 
     def status(self) -> int | None:
-        """How the block ended, once that was said; the interpreter is whoever said it.
+        """The exit code, once that was said; the interpreter is whoever said it.
 
         A block that says so itself, too early, or through a child, ends itself: no word but the
         process id, which the kernel adds, has any effect outside its own session.
@@ -95,7 +90,9 @@ class Live:
         speaker, status = self._hear()
         if speaker != self.pid:
             self._signal(signal.SIGKILL)
-            self._follow(speaker)
+            os.close(self._handle)
+            self.former, self.pid = self.pid, speaker
+            self._handle = os.pidfd_open(speaker)
         return status
 
     def rest(self) -> None:
@@ -114,15 +111,10 @@ class Live:
 
     def end(self) -> None:
         """Kills the interpreter with all it started."""
-        processes.end_all(self._strike)
+        processes.end_all(self._kill_all)
         self.channel.close()
         os.close(self.output)
         os.close(self._handle)
-
-    def _follow(self, speaker: int) -> None:
-        os.close(self._handle)
-        self.former, self.pid = self.pid, speaker
-        self._handle = os.pidfd_open(speaker)
 
     def _signal(self, number: signal.Signals) -> None:
         try:
@@ -131,7 +123,7 @@ class Live:
             raise Lost from error
 
     def _hear(self) -> tuple[int, int]:
-        """Who said how the block ended, and how."""
+        """The process id of who said that the block ended, and its exit code."""
         try:
             data, extra, _, _ = self.channel.recvmsg(
                 protocol.STATUS.size, socket.CMSG_SPACE(CREDENTIALS.size)
@@ -150,7 +142,7 @@ class Live:
         """Drops what an earlier block wrote to the channel."""
         self.channel.setblocking(False)
         try:
-            while self.channel.recv(65_536):
+            while self.channel.recv(CHUNK):
                 continue
         except BlockingIOError:
             return
@@ -166,7 +158,7 @@ def _pipe() -> tuple[int, int]:
 
 
 class Capture:
-    """Keeps half of `most` bytes from the start and half from the end."""
+    """The output of a block: half of `most` bytes from its start and half from its end."""
 
     def __init__(self, most: int) -> None:
         self.half = most // 2
@@ -175,7 +167,7 @@ class Capture:
         self.total = 0
 
     def read(self, fd: int) -> bool:
-        """Takes what the descriptor has now, once; False at its end."""
+        """Reads the descriptor once; returns False at its end."""
         try:
             data = os.read(fd, CHUNK)
         except BlockingIOError:
@@ -200,7 +192,7 @@ class Capture:
             del self.tail[: -self.half]
 
     def text(self, note: str = "") -> str:
-        """What was kept, the cut marked, the note on a line of its own."""
+        """The output that was kept, the cut marked, the note on a line of its own."""
         cut = self.total - len(self.head) - len(self.tail)
         if cut:
             parts = [_decoded(self.head), f"\n... [{cut} bytes cut] ...\n", _decoded(self.tail)]

@@ -1,29 +1,34 @@
-"""The walls of one seat: user, folder, rules and filter, put up once by its warden."""
+"""A jail for one worker: its uid, home folder, Landlock rules and seccomp filter, set up once."""
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from aimo_submit.sandbox.block.confine import Cell, prepare
-from aimo_submit.sandbox.leases import SEATS
-from aimo_submit.sandbox.linux import landlock, namespaces, privileges, processes, seccomp
+from aimo_submit.sandbox.block.process import SEED, Jail
+from aimo_submit.sandbox.leases import MOST_WORKERS
+from aimo_submit.sandbox.linux import landlock, namespaces, privileges, processes, seccomp, usage
 from aimo_submit.sandbox.linux.files import empty_folder
 from aimo_submit.sandbox.linux.layers import Layers
 from aimo_submit.sandbox.protocol import Limits
-from aimo_submit.sandbox.server.usage import address_space
 
 SHARED_MEMORY = Path("/dev/shm")  # multiprocessing keeps its semaphores there
+INT_DIGITS = 200_000  # Python's own limit of 4,300 breaks legitimate answers
+THREAD_STACK = 16 * 2**20  # or every thread would reserve the whole stack limit
+FIRST_VICTIM = "1000"  # when memory runs out, the kernel ends the block and not the kit
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What the fork server tells every warden."""
+class JailSpec:
+    """All that the jails of a sandbox have in common."""
 
     root: Path
     limits: Limits
@@ -32,55 +37,46 @@ class Plan:
     listable: list[Path]
 
 
-def build(plan: Plan, number: int) -> Cell:
-    """The cell of the seat with that number; its folder is new and empty."""
-    layers, limits = plan.layers, plan.limits
-    first = layers.first_uid
-    uid = None if first is None else first + number
-    home = Path(tempfile.mkdtemp(prefix=home_prefix(number), dir=plan.root))
+def make_jail(spec: JailSpec, number: int) -> Jail:
+    """Prepares this warden, and a new, empty folder, for the blocks of the worker `number`."""
+    layers, limits = spec.layers, spec.limits
+    uid = None if layers.first_uid is None else layers.first_uid + number
+    home = Path(tempfile.mkdtemp(prefix=home_prefix(number), dir=spec.root))
     if layers.namespaces:
         namespaces.own_mounts(home, uid, limits.file_bytes)
     elif uid is not None:
         os.chown(home, uid, uid)
     privileges.bound(reads_all=layers.reads_all)
-    prepare(home)
-    return Cell(
+    _prepare(home)
+    alone = uid is not None or layers.user_namespace
+    return Jail(
         home=home,
         warden=os.getpid(),
         limits=limits,
-        address_space=address_space(os.getpid()) + limits.memory_bytes,
-        processes=_process_limit(layers, limits),
+        address_space=usage.address_space(os.getpid()) + limits.memory_bytes,
+        processes=limits.processes + (0 if alone else processes.count_threads(os.getuid())),
         uid=uid,
-        striker=0 if first is None else first + SEATS,
         reads_all=layers.reads_all,
         owns_shared_memory=layers.namespaces,
-        ruleset=_ruleset(plan, home),
+        kill_all=_kill_all(layers, uid),
+        ruleset=_ruleset(spec, home),
         filter=_filter(layers),
     )
 
 
 def home_prefix(number: int) -> str:
-    """How the names of a seat's folders begin."""
+    """The beginning of the names of a worker's folders."""
     return f"{number}-"
 
 
-def strike_of(cell: Cell, layers: Layers) -> Callable[[], None]:
-    """The surest way to hit all processes of the cell at once."""
-    if layers.namespaces:
-        return processes.strike_namespace
-    if cell.uid is not None:
-        return partial(processes.strike_user, cell.uid, cell.striker)
-    return processes.strike_descendants
-
-
-def clear_shared_memory(cell: Cell, seconds: float) -> None:
+def clear_shared_memory(jail: Jail, seconds: float) -> None:
     """Removes what a block left in the memory that processes share, where it could write there."""
-    if cell.owns_shared_memory:
+    if jail.owns_shared_memory:
         empty_folder(SHARED_MEMORY, seconds)
-    elif cell.uid is not None:
+    elif jail.uid is not None:
         for path in list(SHARED_MEMORY.iterdir()):
             with suppress(OSError):  # gone
-                if path.lstat().st_uid == cell.uid:
+                if path.lstat().st_uid == jail.uid:
                     _remove(path, seconds)
 
 
@@ -92,17 +88,36 @@ def _remove(path: Path, seconds: float) -> None:
         path.unlink()
 
 
-def _process_limit(layers: Layers, limits: Limits) -> int:
-    alone = layers.first_uid is not None or layers.user_namespace
-    return limits.processes + (0 if alone else processes.count_threads(os.getuid()))
+def _prepare(home: Path) -> None:
+    """Does, once, what all blocks inherit: a fork costs by what it touches."""
+    os.umask(0o077)
+    os.chdir(home)
+    for name in ("HOME", "TMPDIR", "MPLCONFIGDIR"):
+        os.environ[name] = str(home)
+    tempfile.tempdir = None
+    threading.stack_size(THREAD_STACK)
+    with suppress(OSError):  # some containers have a read-only /proc
+        Path("/proc/self/oom_score_adj").write_text(FIRST_VICTIM)
+    sys.set_int_max_str_digits(INT_DIGITS)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(SEED)
+    gc.freeze()
 
 
-def _ruleset(plan: Plan, home: Path) -> int | None:
-    if not plan.layers.landlock:
+def _kill_all(layers: Layers, uid: int | None) -> Callable[[], None]:
+    if layers.namespaces:
+        return processes.kill_namespace
+    if layers.first_uid is not None and uid is not None:
+        return partial(processes.kill_user, uid, layers.first_uid + MOST_WORKERS)
+    return processes.kill_descendants
+
+
+def _ruleset(spec: JailSpec, home: Path) -> int | None:
+    if not spec.layers.landlock:
         return None
-    private = plan.layers.first_uid is not None or plan.layers.namespaces
+    private = spec.layers.first_uid is not None or spec.layers.namespaces
     writable = [home, Path(os.devnull), *([SHARED_MEMORY] if private else [])]
-    return landlock.ruleset(plan.readable, plan.listable, writable, plan.layers.landlock)
+    return landlock.ruleset(spec.readable, spec.listable, writable, spec.layers.landlock)
 
 
 def _filter(layers: Layers) -> seccomp.Program | None:

@@ -1,4 +1,4 @@
-"""One warden per seat: runs one block at a time, watches it from outside, ends all it started.
+"""One warden per worker: runs one block at a time, watches it from outside, ends all it started.
 
 As a subreaper, or as the first process of its own PID namespace, it inherits whatever the block
 orphans, so it always knows what is the block's.
@@ -18,16 +18,14 @@ from typing import Any
 
 from aimo_submit.records import Outcome
 from aimo_submit.sandbox import protocol
-from aimo_submit.sandbox.linux import layers, processes
+from aimo_submit.sandbox.linux import layers, processes, usage
 from aimo_submit.sandbox.linux.files import empty_folder
-from aimo_submit.sandbox.server import usage
 from aimo_submit.sandbox.server.blocks import Capture, Live, Lost, Once, Work
 from aimo_submit.sandbox.server.jail import (
     SHARED_MEMORY,
-    Plan,
-    build,
+    JailSpec,
     clear_shared_memory,
-    strike_of,
+    make_jail,
 )
 
 REASONS: dict[int, str] = {
@@ -54,15 +52,14 @@ class End(Enum):
 
 
 class Warden:
-    """Serves one seat until the other side closes it."""
+    """Serves one worker until the other side closes it."""
 
-    def __init__(self, seat: socket.socket, number: int, plan: Plan) -> None:
-        self.seat, self.number, self.plan, self.limits = seat, number, plan, plan.limits
+    def __init__(self, kit: socket.socket, number: int, spec: JailSpec) -> None:
+        self.kit, self.number, self.spec, self.limits = kit, number, spec, spec.limits
         self.pid = int(os.readlink("/proc/self"))  # as the kit sees it  # noqa: PTH115
         processes.subreaper()
-        self.cell = build(plan, number)
-        self.strike = strike_of(self.cell, plan.layers)
-        self.disk_is_bounded = plan.layers.namespaces
+        self.jail = make_jail(spec, number)
+        self.disk_is_bounded = spec.layers.namespaces
         self.resident = usage.resident(os.getpid())
         self.live: Live | None = None
         self.wake, wake_up = os.pipe()
@@ -72,9 +69,9 @@ class Warden:
         signal.set_wakeup_fd(wake_up, warn_on_full_buffer=False)
 
     def serve(self) -> None:
-        """Runs block after block; returns when the seat is closed."""
-        self._send({"pid": self.pid, "layers": layers.rows(self.plan.layers)})
-        while (message := protocol.receive(self.seat)) is not None:
+        """Runs block after block; returns when the kit closes the socket."""
+        self._send({"pid": self.pid, "layers": layers.rows(self.spec.layers)})
+        while (message := protocol.receive(self.kit)) is not None:
             if message:  # else a cancel that crossed with its block's reply
                 self._send(self.run(**message) if "code" in message else self.reset())
         self.reset()
@@ -103,10 +100,10 @@ class Warden:
 
     def _send(self, message: dict[str, Any]) -> None:
         with suppress(ConnectionError):  # closed meanwhile: the next receive will say so
-            self.seat.sendall(protocol.pack(message))
+            self.kit.sendall(protocol.pack(message))
 
     def _once(self, work: Work, capture: Capture, until: float) -> tuple[End, int]:
-        block = Once(self.cell, work, self.strike)
+        block = Once(self.jail, work)
         try:
             return self._watch(block, self.wake, capture, until)
         finally:
@@ -116,7 +113,7 @@ class Warden:
             self._tidy()
 
     def _live(self, work: Work, capture: Capture, until: float) -> tuple[End, int]:
-        live = self.live = self.live or Live(self.cell, self.strike)
+        live = self.live = self.live or Live(self.jail)
         end, status, kept = End.LOST, 0, False
         with suppress(Lost):
             live.begin(work)
@@ -135,7 +132,7 @@ class Warden:
     ) -> tuple[End, int]:
         """What ended the block, and its status; `news` is readable when that may be known."""
         poll = select.poll()
-        for fd in {self.seat.fileno(), block.output, self.wake, news}:
+        for fd in {self.kit.fileno(), block.output, self.wake, news}:
             poll.register(fd, select.POLLIN)
         look, free = time.monotonic() + TICK_S, self._free()
         while (left := until - (now := time.monotonic())) > 0:
@@ -145,7 +142,7 @@ class Warden:
                 processes.step_back(block.pid)
                 look = now + TICK_S
             ready = {fd for fd, _ in poll.poll(max(0.0, min(left, look - now)) * 1000 + 1)}
-            if self.seat.fileno() in ready:
+            if self.kit.fileno() in ready:
                 return End.CANCELLED, 0
             if self.wake in ready:
                 os.read(self.wake, 4096)
@@ -171,23 +168,23 @@ class Warden:
     def _hoards(self) -> bool:
         """Whether the block's folder holds too much."""
         most = self.limits.file_bytes
-        return not self.disk_is_bounded and usage.disk_use(self.cell.home, most) > most
+        return not self.disk_is_bounded and usage.disk_use(self.jail.home, most) > most
 
     def _free(self) -> list[int]:
         """Free bytes of memory, and wherever a block can write, deleted files included."""
-        disks = (usage.free_disk(place) for place in (self.cell.home, SHARED_MEMORY))
+        disks = (usage.free_disk(place) for place in (self.jail.home, SHARED_MEMORY))
         return [usage.free_memory(), *disks]
 
     def _tidy(self) -> None:
         with suppress(OSError):  # there is none here
-            clear_shared_memory(self.cell, TIDY_S)
+            clear_shared_memory(self.jail, TIDY_S)
         clean = False
         with suppress(OSError):  # it is gone, or a link
-            clean = empty_folder(self.cell.home, TIDY_S)
+            clean = empty_folder(self.jail.home, TIDY_S)
         if not clean:
-            if self.cell.ruleset is not None:
-                os.close(self.cell.ruleset)
-            self.cell = build(self.plan, self.number)  # what is left goes with the sandbox
+            if self.jail.ruleset is not None:
+                os.close(self.jail.ruleset)
+            self.jail = make_jail(self.spec, self.number)  # what is left goes with the sandbox
 
 
 def _verdict(end: End, status: int, timeout_s: float) -> tuple[Outcome, str]:

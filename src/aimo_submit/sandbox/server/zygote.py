@@ -1,7 +1,7 @@
-"""The fork server: loads the libraries once, then forks a warden for every seat asked for.
+"""The fork server: loads the libraries once, then forks a warden for every worker asked for.
 
 Executed, never forked from the kit, so it inherits no secret; single-threaded, so it may fork.
-The control socket carries the numbers of seats: with a descriptor, fork a warden that serves it,
+The control socket carries the numbers of workers: with a descriptor, fork a warden that serves it,
 in the place of an earlier one; without, end the warden.
 """
 
@@ -26,7 +26,7 @@ from aimo_submit.sandbox import leases, protocol
 from aimo_submit.sandbox.linux import landlock, layers, libc, namespaces, processes
 from aimo_submit.sandbox.linux.files import remove_tree
 from aimo_submit.sandbox.protocol import Limits
-from aimo_submit.sandbox.server.jail import Plan, home_prefix
+from aimo_submit.sandbox.server.jail import JailSpec, home_prefix
 from aimo_submit.sandbox.server.warden import Warden
 
 PRELOADED = ("math", "numpy", "sympy", "scipy.optimize", "scipy.special", "networkx")
@@ -41,8 +41,8 @@ def main() -> None:
     processes.subreaper()
     processes.step_ahead()
     preload()
-    plan = prepare(Path(root), **json.loads(options))
-    Zygote(control, plan).serve()
+    spec = jail_spec(Path(root), **json.loads(options))
+    Zygote(control, spec).serve()
 
 
 def preload() -> None:
@@ -63,10 +63,10 @@ def preload() -> None:
     libc.collapse_memory()
 
 
-def prepare(
+def jail_spec(
     root: Path, limits: dict[str, Any], first_uid: int | None, without: Collection[str]
-) -> Plan:
-    """What every warden needs to know; what earlier sandboxes left behind is gone."""
+) -> JailSpec:
+    """Removes what earlier sandboxes left behind and finds out which layers hold here."""
     leases.collect_folders()
     if first_uid is not None:
         leases.collect_processes(first_uid)
@@ -76,15 +76,15 @@ def prepare(
     readable, listable = landlock.interpreter_paths()
     if found.namespaces:
         namespaces.leave_network(user=found.user_namespace)
-    return Plan(root, Limits(**limits), found, readable, listable)
+    return JailSpec(root, Limits(**limits), found, readable, listable)
 
 
 class Zygote:
     """Keeps the wardens: forks them, reaps them, ends what a dead one left behind."""
 
-    def __init__(self, control: socket.socket, plan: Plan) -> None:
-        self.control, self.plan = control, plan
-        self.wardens: dict[int, int] = {}  # by seat
+    def __init__(self, control: socket.socket, spec: JailSpec) -> None:
+        self.control, self.spec = control, spec
+        self.wardens: dict[int, int] = {}  # by worker
 
     def serve(self) -> None:
         """Returns when the control socket is closed; nothing is left then."""
@@ -95,52 +95,52 @@ class Zygote:
         self._end()
 
     def _answer(self) -> bool:
-        data, fds, _, _ = socket.recv_fds(self.control, protocol.SEAT.size, 1)
+        data, fds, _, _ = socket.recv_fds(self.control, protocol.WORKER.size, 1)
         if not data:
             return False
-        number = protocol.SEAT.unpack(data)[0]
+        number = protocol.WORKER.unpack(data)[0]
         if number in self.wardens:
             processes.send(self.wardens.pop(number), signal.SIGKILL)
-            self._sweep()  # before the seat's user runs anything new
+            self._sweep()  # before the worker's user runs anything new
         self._clean(number)
         for fd in fds:
             self._fork_warden(number, socket.socket(fileno=fd))
         return True
 
     def _clean(self, number: int) -> None:
-        """Removes the folders of a seat whose warden is gone."""
-        for home in self.plan.root.glob(home_prefix(number) + "*"):
+        """Removes the folders of a worker whose warden is gone."""
+        for home in self.spec.root.glob(home_prefix(number) + "*"):
             with suppress(OSError):
                 remove_tree(home)
 
     def _sweep(self) -> None:
         gone = processes.end_descendants(spare=self.wardens.values())
-        self.wardens = {seat: pid for seat, pid in self.wardens.items() if pid not in gone}
+        self.wardens = {worker: pid for worker, pid in self.wardens.items() if pid not in gone}
 
-    def _fork_warden(self, number: int, seat: socket.socket) -> None:
+    def _fork_warden(self, number: int, kit: socket.socket) -> None:
         told, tell = os.pipe()
         pid = os.fork()
         if pid == 0:
-            self._be_warden(number, seat, tell)
+            self._be_warden(number, kit, tell)
         os.close(tell)
-        seat.close()
-        if self.plan.layers.namespaces:
+        kit.close()
+        if self.spec.layers.namespaces:
             os.waitpid(pid, 0)
         pid = int(os.read(told, 32) or 0)
         os.close(told)
         if pid:
             self.wardens[number] = pid
 
-    def _be_warden(self, number: int, seat: socket.socket, tell: int) -> None:
+    def _be_warden(self, number: int, kit: socket.socket, tell: int) -> None:
         try:
             self.control.close()
-            if self.plan.layers.namespaces:
+            if self.spec.layers.namespaces:
                 namespaces.own_processes()
                 if os.fork():
                     os._exit(0)
             os.write(tell, os.readlink("/proc/self").encode())  # noqa: PTH115
             os.close(tell)
-            Warden(seat, number, self.plan).serve()
+            Warden(kit, number, self.spec).serve()
         except BaseException:  # the process ends here: all that is left to do is to say why
             traceback.print_exc()
         finally:
@@ -149,7 +149,7 @@ class Zygote:
     def _end(self) -> None:
         until = time.monotonic() + GOODBYE_S
         while processes.reap()[1] and time.monotonic() < until:
-            time.sleep(processes.PAUSE_S)  # the wardens' seats are closed: they clean up and end
+            time.sleep(processes.PAUSE_S)  # the wardens have lost their kit: they clean up and end
         processes.end_descendants()
         with suppress(OSError):  # the kit, if it lives, is removing it as well
-            remove_tree(self.plan.root)
+            remove_tree(self.spec.root)

@@ -1,8 +1,7 @@
 """Runs at the start of a rehearsed kernel, copied there as one file: nothing of the kit is loaded.
 
-It sees to two things. The kit comes from the notebook and never from the environment that the
-rehearsal runs in, as on Kaggle, where none is installed. And the faults named in the environment
-happen, where a CPU gives no handle on them from outside: it wraps the engine that is started.
+The faults named in the environment happen, where a CPU gives no handle on them from outside: it
+wraps the engine that is started.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any
 
 FAULTS = os.environ.get("AIMO_SUBMIT_CHAOS", "").split()
-OURS = {p for p in sys.path if p and os.path.realpath(p) != os.path.realpath(".")}
+STARTS = "aimo_submit.start"
 BLOCKED_S = 15.0
 JUMP_S = 86_400.0
 
@@ -26,19 +25,12 @@ done: set[str] = set()
 problems: list[list[int]] = []  # the first prompt of each
 
 
-class Finder:
-    """Finds the kit where the notebook has put it, and puts the faults into it."""
+class Faulty:
+    """Finds the kit's `start`, and puts the faults into it."""
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: Any = None) -> Any:
-        if name == "aimo_submit":
-            spec = PathFinder.find_spec(name, [p for p in sys.path if p not in OURS])
-            if spec is None:
-                raise ModuleNotFoundError("the notebook has not unpacked its kit", name=name)
-            return spec
-        if name == "aimo_submit.start" and FAULTS:
-            return with_faults(PathFinder.find_spec(name, path))
-        return None
+        return with_faults(PathFinder.find_spec(name, path)) if name == STARTS else None
 
 
 def with_faults(spec: ModuleSpec | None) -> ModuleSpec | None:
@@ -69,7 +61,7 @@ def starter(start: Any) -> Any:
 
 def scripted() -> Any:
     """An engine that answers at once: a block that prints 42, and then its output."""
-    from aimo_submit.engines.scripted import ScriptedEngine, StepTime
+    from scripted import ScriptedEngine, StepTime
 
     def script(prompt: str, sampling: Any) -> str:
         ran = "```output\n" in prompt.rpartition("print(6*7)")[2]
@@ -149,6 +141,6 @@ class Without:
 
 if "wheels-missing" in FAULTS or "wheels-broken" in FAULTS:
     sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
-sys.meta_path.insert(0, Finder)
+sys.meta_path.insert(0, Faulty)
 if "clock-jumps" in FAULTS:
     time.time = jumping(time.time)

@@ -1,4 +1,4 @@
-"""What a block uses that no kernel limit counts: the files of its folder, memory of many."""
+"""Use of memory and disk, by a process, a folder or the whole machine, as the kernel tells it."""
 
 from __future__ import annotations
 
@@ -29,12 +29,11 @@ def disk_use(folder: Path, most_bytes: int) -> int:
 
 
 def free_disk(folder: Path) -> int:
-    """Bytes left on the folder's disk."""
-    try:
+    """Bytes left on the folder's disk; 0 where there is no such place."""
+    with suppress(OSError):
         state = os.statvfs(folder)
-    except OSError:  # no such place here
-        return 0
-    return state.f_bavail * state.f_frsize
+        return state.f_bavail * state.f_frsize
+    return 0
 
 
 def free_memory() -> int:
@@ -43,7 +42,7 @@ def free_memory() -> int:
 
 
 def memory_is_scarce() -> bool:
-    """Whether so little memory is left that the kernel will soon end something."""
+    """True if so little memory is left that the kernel will soon end something."""
     memory = _memory()
     return memory.get("MemAvailable", 1) < SCARCE * memory.get("MemTotal", 0)
 
@@ -58,8 +57,8 @@ def _memory() -> dict[str, int]:
 def memory_use(pids: Collection[int], inherited: int, most_bytes: int) -> int:
     """Bytes in memory that the processes hold beyond those each of them has inherited.
 
-    What they share is counted once, as far as the kernel lets us know; that count is slow and is
-    made only where the processes' own sizes add up to too much.
+    Shared memory is counted once, as far as the kernel lets us know; that count is slow and is made
+    only where the processes' own sizes add up to too much.
     """
     total = sum(max(0, resident(pid) - inherited) for pid in pids)
     if total <= most_bytes:
@@ -81,7 +80,7 @@ def resident(pid: int) -> int:
 
 
 def proportional(pid: int) -> int | None:
-    """The same with what it shares divided among those who do; None where that is hidden."""
+    """The same, with shared memory divided among its users; None where that is hidden."""
     with suppress(OSError, ValueError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
