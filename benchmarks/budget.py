@@ -2,7 +2,7 @@
 
 Problems, their samples' answers and lengths come from a bank: simulated, or resampled from votes
 that real models cast. The budget is the real one, and so are its stopping and starting rules and
-the vote. Only the token level is shortened: a batch is played from one sample's end to the next,
+the vote. Only the token level is shortened: a batch is simulated from one sample's end to the next,
 at s0 + s1*b seconds a token with b running. `--check` solves one run of every policy through the
 real solver and loop as well, on the scripted engine's virtual clock, and compares.
 
@@ -45,7 +45,7 @@ from aimo_submit.pacing import Effort, Pacing
 from aimo_submit.records import Execution, Outcome
 from aimo_submit.run import Run, seed_of
 from aimo_submit.solve import solve
-from aimo_submit.tune.simulation import Played, Policy, Samples, play
+from aimo_submit.tune.simulation import Policy, Samples, Simulated, simulate_problem
 
 PROBLEMS = 50
 N = 48
@@ -69,7 +69,7 @@ class Recorded:
 
     answers: Sequence[int | None]
     tokens: Sequence[int]
-    played: dict[Allotment, Played] = field(default_factory=dict, repr=False)  # without deadline
+    known: dict[Allotment, Simulated] = field(default_factory=dict, repr=False)  # without deadline
 
 
 def simulated(rng: np.random.Generator) -> list[Recorded]:
@@ -236,23 +236,23 @@ POLICIES: dict[str, Callable[[float, Callable[[], float]], Policy]] = {
 # --- one problem: each sample a single round
 
 
-def played_out(problem: Recorded, allotment: Allotment) -> Played:
+def outcome(problem: Recorded, allotment: Allotment) -> Simulated:
     """The problem under the allotment, each sample a single round."""
     rounds = Samples(problem.answers, [(n,) for n in problem.tokens], [()] * len(problem.tokens))
-    played = play(rounds, allotment, MACHINE)
-    ended = [(n - 1.0, life) for n, life in played.effort.ended]  # a turn's end has no text
-    return replace(played, effort=replace(played.effort, ended=ended))
+    found = simulate_problem(rounds, allotment, MACHINE)
+    ended = [(n - 1.0, life) for n, life in found.effort.ended]  # a turn's end has no text
+    return replace(found, effort=replace(found.effort, ended=ended))
 
 
-def recall(problem: Recorded, allotment: Allotment) -> Played:
-    """`played_out`, from memory where the deadline made no difference."""
+def recall(problem: Recorded, allotment: Allotment) -> Simulated:
+    """`outcome`, from memory where the deadline made no difference."""
     if allotment.samples > allotment.width:
-        return played_out(problem, allotment)  # a start depends on the deadline
+        return outcome(problem, allotment)  # a start depends on the deadline
     key = replace(allotment, deadline_s=math.inf)
-    if key not in problem.played:
-        problem.played[key] = played_out(problem, key)
-    whole = problem.played[key]
-    return whole if whole.effort.seconds < allotment.deadline_s else played_out(problem, allotment)
+    if key not in problem.known:
+        problem.known[key] = outcome(problem, key)
+    whole = problem.known[key]
+    return whole if whole.effort.seconds < allotment.deadline_s else outcome(problem, allotment)
 
 
 # --- runs
@@ -286,11 +286,11 @@ def shortcut(name: str, bank: Sequence[Recorded], total_s: float, seed: int) -> 
     policy = POLICIES[name](total_s, lambda: now)
     tokens, answers = 0.0, []
     for index in shuffled(seed):
-        played = recall(bank[index], policy.begin())
-        now += played.effort.seconds + lateness(rng, played.effort.seconds)
-        policy.end(played.effort)
-        answers.append(played.answer)
-        tokens += played.tokens
+        found = recall(bank[index], policy.begin())
+        now += found.effort.seconds + lateness(rng, found.effort.seconds)
+        policy.end(found.effort)
+        answers.append(found.answer)
+        tokens += found.tokens
         finish, now = now, now + GAP_S
     return Outturn(answers.count(RIGHT), finish, tokens, tuple(answers))
 
@@ -419,8 +419,8 @@ def saving(problems: Sequence[Recorded], at_once: int, eps: float) -> Saving:
 
 def figures(problems: Sequence[Recorded], allotment: Allotment) -> NDArray[np.float64]:
     """Right answers, tokens and seconds of all the problems together."""
-    played = [played_out(problem, allotment) for problem in problems]
-    rows = [(float(p.answer == RIGHT), p.tokens, p.effort.seconds) for p in played]
+    found = [outcome(problem, allotment) for problem in problems]
+    rows = [(float(p.answer == RIGHT), p.tokens, p.effort.seconds) for p in found]
     return np.array(rows).sum(axis=0)
 
 

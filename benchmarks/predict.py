@@ -1,9 +1,9 @@
-"""What a pool and a profile foresee, against what happens: three settings on fresh seeds.
+"""What a pool and a profile predict, against what happens: three settings on fresh seeds.
 
     python benchmarks/predict.py --pool pool/ --profile here.toml [--limit 40] [--seeds 2]
 
 The pool's own problems are solved again with the engine that is named, one after the other, with
-seeds that the pool does not hold. Foreseen are the accuracy on these very problems, with a 90%
+seeds that the pool does not hold. Predicted are the accuracy on these very problems, with a 90%
 interval for all settings together (the pool's samples and the new ones both vary), and the time
 to within 15%. The profile must be this machine's: `aimo-submit profile --out here.toml`.
 """
@@ -33,10 +33,10 @@ from aimo_submit.journal import solutions_in
 from aimo_submit.pool.arrays import Pool, load_pool
 from aimo_submit.pool.reading import journals_of
 from aimo_submit.tune.accuracy import jackknife
+from aimo_submit.tune.advice import parsed
 from aimo_submit.tune.choosing import usable
-from aimo_submit.tune.forecast import Setting, Study, Way
+from aimo_submit.tune.forecast import Candidate, Forecaster, PlannedRun, StopRule
 from aimo_submit.tune.profile import load_profile
-from aimo_submit.tune.what_if import parsed
 
 SETTINGS = ("samples=4,rounds=2", "samples=16,rounds=4", "samples=32,rounds=3")
 WITHIN = 0.15
@@ -45,7 +45,7 @@ out, notes = Console(), Console(stderr=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Foreseen:
+class Predicted:
     """What a run over all the pool's problems should come to."""
 
     accuracy: float
@@ -61,25 +61,24 @@ class Seen:
     seconds: float  # of one
 
 
-def setting_of(given: Mapping[str, Any], pool: Pool) -> Setting:
-    """The setting as it is foreseen."""
+def setting_of(given: Mapping[str, Any], pool: Pool) -> Candidate:
+    """The candidate as it is predicted."""
     eps = given.get("early_stop")
-    way = Way.EVERY if eps is None else Way.STOPPED
+    stop = StopRule.EVERY if eps is None else StopRule.STOPPED
     samples, rounds = given["samples"], given.get("rounds", pool.tokens.shape[2])
-    return Setting(samples, rounds, way, eps, given.get("vote", "majority"))
+    return Candidate(samples, rounds, stop, eps, given.get("vote", "majority"))
 
 
-def foreseen(study: Study, setting: Setting, runs: int, together: int) -> Foreseen:
+def predicted(forecaster: Forecaster, candidate: Candidate, runs: int, together: int) -> Predicted:
     """The accuracy and time of that many runs over all problems."""
-    outlook = study.outlook(setting)
-    stopped = setting.early_stop if setting.way is Way.STOPPED else None
-    seconds = study.replayed(setting.samples, stopped).seconds[:, setting.rounds - 1]
-    sure = np.clip(outlook.scores, 0, 1)
+    forecast = forecaster.forecast(candidate)
+    seconds, _ = forecaster.pooled(candidate)
+    sure = np.clip(forecast.scores, 0, 1)
     luck = (sure * (1 - sure)).sum() / len(sure) ** 2 / runs
-    error = float(np.nan_to_num(jackknife(study.pool, setting.samples, setting.rounds)))
+    error = float(np.nan_to_num(jackknife(forecaster.pool, candidate.samples, candidate.rounds)))
     z = NormalDist().inv_cdf(1 - 0.05 / together) if together > 1 else Z
     half = z * float(np.sqrt(luck + error**2))
-    return Foreseen(outlook.accuracy, half, float(seconds.mean()) * len(sure))
+    return Predicted(forecast.accuracy, half, float(seconds.mean()) * len(sure))
 
 
 def seen(config: Config, card: Card, problems: Sequence[Problem], seeds: Sequence[int]) -> Seen:
@@ -103,7 +102,7 @@ def problems_of(path: Path) -> list[Problem]:
 
 
 def main() -> int:
-    """The exit code: 0 all as foreseen, 1 not, 2 misuse."""
+    """The exit code: 0 all as predicted, 1 not, 2 misuse."""
     args = _parser().parse_args()
     try:
         return int(not check(args))
@@ -113,27 +112,29 @@ def main() -> int:
 
 
 def check(args: argparse.Namespace) -> bool:
-    """Foresees, runs and compares; whether all is as foreseen."""
+    """Predicts, runs and compares; whether all is as predicted."""
     pool = usable(load_pool(args.pool))
     problems = problems_of(args.pool)[: args.limit]
     pool = first(pool, len(problems))
-    study = Study(pool, load_profile(args.profile, str(pool.settings["model"])), 1e9, 50)
+    forecaster = Forecaster(
+        pool, load_profile(args.profile, str(pool.settings["model"])), PlannedRun(1e9)
+    )
     seeds = range(int(pool.seed.max()) + 1, int(pool.seed.max()) + 1 + args.seeds)
-    table = Table("setting", "right: foreseen", "seen", "time: foreseen", "seen", "off", "holds")
+    table = Table("setting", "right: predicted", "seen", "time: predicted", "seen", "off", "holds")
     good = True
     for text in args.settings:
         given = parsed(text)
-        setting = setting_of(given, pool)
-        before = foreseen(study, setting, args.seeds, len(args.settings))
+        candidate = setting_of(given, pool)
+        before = predicted(forecaster, candidate, args.seeds, len(args.settings))
         sampled = settings_that("same", "told")
         recorded = {name: pool.settings[name] for name in sampled if name in pool.settings}
-        config, card = config_for({**recorded, **given, "rounds": setting.rounds})
+        config, card = config_for({**recorded, **given, "rounds": candidate.rounds})
         after = seen(config, card, problems, seeds)
         off = after.seconds / before.seconds - 1
         holds = abs(after.accuracy - before.accuracy) <= before.half + 1e-9 and abs(off) <= WITHIN
         good &= holds
         table.add_row(
-            str(setting), f"{before.accuracy:.1%} ±{before.half:.1%}", f"{after.accuracy:.1%}",
+            str(candidate), f"{before.accuracy:.1%} ±{before.half:.1%}", f"{after.accuracy:.1%}",
             f"{before.seconds:.1f} s", f"{after.seconds:.1f} s", f"{off:+.1%}",
             "yes" if holds else "no",
         )  # fmt: skip

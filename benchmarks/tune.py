@@ -29,8 +29,9 @@ from aimo_submit.errors import UserError
 from aimo_submit.evaluate.bootstrap import Z, population
 from aimo_submit.pool.arrays import Pool, load_pool
 from aimo_submit.tune.accuracy import counts, jackknife, maj
+from aimo_submit.tune.forecast import PlannedRun
 from aimo_submit.tune.profile import Profile
-from aimo_submit.tune.tuner import Terms, Tuner
+from aimo_submit.tune.tuner import Tuner
 
 WRONG, ZIPF = 40, 1.1  # wrong answers of a problem, and how unequal they are
 TOKENS, SPREAD, LONGEST = 600.0, 0.6, 2048  # of a round
@@ -86,8 +87,8 @@ def speed(args: argparse.Namespace) -> bool:
     rng = np.random.default_rng(args.seed)
     pool = simulated(chances(args.problems, rng), args.samples, args.rounds, rng)
     start = time.perf_counter()
-    terms = Terms(args.hours * 3600.0)
-    Tuner(pool, MACHINE, terms, lambda line: notes.print(f"  {line}")).tuning()
+    planned = PlannedRun(args.hours * 3600.0)
+    Tuner(pool, MACHINE, planned, lambda line: notes.print(f"  {line}")).tuning()
     seconds = time.perf_counter() - start
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     size = f"{args.problems} x {args.samples} x {args.rounds}"

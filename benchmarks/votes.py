@@ -16,11 +16,13 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -28,16 +30,16 @@ from aimo_submit.answers import extract
 from aimo_submit.cli.tables import rules_table
 from aimo_submit.pool.ballots import Ballot, ballots_in
 from aimo_submit.records import Completion, Execution, Finish, Outcome, Round, Status, Trace
-from aimo_submit.tune.vote_rules import (
+from aimo_submit.tune.votes import (
     Quality,
-    Tally,
-    compare,
+    VoteCounts,
     confidences,
-    fit,
-    parts,
+    counts_of,
     quality,
-    tallies,
+    score_rules,
+    vote_counts,
 )
+from aimo_submit.vote import lead
 
 FOLDS, DRAWS = 10, 8
 OUTPUT = re.compile(r"```output\n(.*?)```", re.DOTALL)
@@ -50,7 +52,7 @@ class Recorded:
     """A table of votes, and random parts of each of its problems to fit to."""
 
     ballots: Sequence[Ballot]
-    drawn: Sequence[Sequence[Tally]]  # problems x DRAWS
+    drawn: Sequence[Sequence[VoteCounts]]  # problems x DRAWS
 
     @classmethod
     def of(cls, ballots: Sequence[Ballot]) -> Recorded:
@@ -77,11 +79,37 @@ def load_texts(path: Path) -> list[Ballot]:
     return list(ballots.values())
 
 
-def fitted(parts_of: Sequence[Sequence[Sequence[Tally]]]) -> tuple[float, float]:
+def fit_confidence(
+    counted: Sequence[VoteCounts], weights: Sequence[float] | None = None
+) -> tuple[float, float]:
+    """Slope and intercept of the confidence that suit the votes best (logistic regression)."""
+    leads = [lead(t.votes, t.rival, t.samples) for t in counted]
+    x = np.stack([np.array(leads), np.ones(len(leads))], axis=1)
+    y = np.array([float(t.right) for t in counted])
+    w = np.ones(len(y)) if weights is None else np.array(weights)
+    theta = np.zeros(2)
+    for _ in range(25):  # Newton's steps; the small ridge keeps a separable set finite
+        p = 1 / (1 + np.exp(-np.clip(x @ theta, -30, 30)))
+        gradient = x.T @ (w * (y - p)) - 1e-3 * theta
+        hessian = (x * (w * p * (1 - p))[:, None]).T @ x + 1e-3 * np.eye(2)
+        theta = theta + np.linalg.solve(hessian, gradient)
+    return float(theta[0]), float(theta[1])
+
+
+def parts(ballots: Sequence[Ballot], draws: int, seed: int = 0) -> Iterator[list[VoteCounts]]:
+    """The votes of that many random parts of each ballot's samples, of any size from 2."""
+    rng = random.Random(seed)
+    for ballot in ballots:
+        sizes = [rng.randint(min(2, len(ballot.traces)), len(ballot.traces)) for _ in range(draws)]
+        found = (counts_of(rng.sample(list(ballot.traces), size), ballot.gold) for size in sizes)
+        yield [counts for counts in found if counts is not None]
+
+
+def fitted(parts_of: Sequence[Sequence[Sequence[VoteCounts]]]) -> tuple[float, float]:
     """Slope and intercept that suit several tables, each of which weighs the same."""
     tables = [list(itertools.chain.from_iterable(drawn)) for drawn in parts_of]
     weights = [1000 / len(table) for table in tables for _ in table]
-    return fit(list(itertools.chain.from_iterable(tables)), weights)
+    return fit_confidence(list(itertools.chain.from_iterable(tables)), weights)
 
 
 def folded(tables: Mapping[str, Recorded], name: str) -> Quality:
@@ -92,16 +120,16 @@ def folded(tables: Mapping[str, Recorded], name: str) -> Quality:
         seen = [
             [part for k, part in enumerate(t.drawn) if k % FOLDS != fold] for t in tables.values()
         ]
-        held = tallies(tables[name].ballots[fold::FOLDS])
+        held = vote_counts(tables[name].ballots[fold::FOLDS])
         stated += confidences(held, *fitted(seen))
-        right += [tally.right for tally in held]
+        right += [counts.right for counts in held]
     return quality(stated, right)
 
 
 def left_out(tables: Mapping[str, Recorded], name: str) -> Quality:
     """Of the table's votes, judged by a fit to the other tables."""
     others = [table.drawn for other, table in tables.items() if other != name]
-    counted = tallies(tables[name].ballots)
+    counted = vote_counts(tables[name].ballots)
     return quality(confidences(counted, *fitted(others)), [t.right for t in counted])
 
 
@@ -120,7 +148,7 @@ def calibration(tables: Mapping[str, Recorded], journals: Mapping[str, Sequence[
 
 def unfitted(ballots: Sequence[Ballot]) -> list[Quality]:
     """Of the share of all samples, of the share of those that answered, of the kit's constants."""
-    counted = tallies(ballots)
+    counted = vote_counts(ballots)
     answered = [n for b in ballots if (n := sum(t.answer is not None for t in b.traces))]
     stated = (
         [t.votes / t.samples for t in counted],
@@ -144,7 +172,7 @@ def main() -> None:
     pooled = {"all tables": list(itertools.chain.from_iterable(voted.values()))}
     every = voted | pooled | texts | journals
     for name, ballots in every.items():
-        console.print(rules_table(compare(ballots), f"{name}: {len(ballots)} problems"))
+        console.print(rules_table(score_rules(ballots), f"{name}: {len(ballots)} problems"))
     console.print(calibration(tables, journals))
     slope, intercept = fitted([table.drawn for table in tables.values()])
     console.print(f"fitted to all tables: slope {slope:.2f}, intercept {intercept:.2f}")

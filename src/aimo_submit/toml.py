@@ -6,6 +6,9 @@ Unknown names and wrong types are refused.
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import json
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -103,17 +106,37 @@ def parse_value(setting: str) -> tuple[str, Any]:
         return name.strip(), value.strip()
 
 
+def to_toml(data: Mapping[str, Any]) -> str:
+    """Writes the data as TOML that `read_toml` gives back: plain values, then a table a mapping."""
+    tables = {name: value for name, value in data.items() if isinstance(value, Mapping)}
+    plain = {name: value for name, value in data.items() if name not in tables}
+    parts = [_lines(plain), *(f"[{_key(name)}]\n{_lines(table)}" for name, table in tables.items())]
+    return "\n".join(part for part in parts if part)
+
+
+def _lines(table: Mapping[str, Any]) -> str:
+    return "".join(f"{_key(name)} = {toml_value(value)}\n" for name, value in table.items())
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[\w-]+", name, re.ASCII) else toml_value(name)
+
+
 def toml_value(value: Any) -> str:
-    """Writes the value as TOML."""
+    """Writes one value as TOML; an array of arrays has a line for each."""
     match value:
         case bool():
             return str(value).lower()
-        case dict():
-            pairs = (f"{toml_value(k)} = {toml_value(v)}" for k, v in value.items())
+        case str():
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case Mapping():
+            pairs = (f"{_key(name)} = {toml_value(part)}" for name, part in value.items())
             return "{ " + ", ".join(pairs) + " }"
         case list() | tuple():
-            return "[" + ", ".join(map(toml_value, value)) + "]"
-        case str():
-            escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-            return f'"{escaped}"'
+            items = [toml_value(item) for item in value]
+            if any(isinstance(item, (list, tuple)) for item in value):
+                return "[\n" + "".join(f"    {item},\n" for item in items) + "]"
+            return "[" + ", ".join(items) + "]"
+        case datetime.date() | datetime.time():
+            return value.isoformat()
     return repr(value)

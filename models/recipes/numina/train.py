@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import re
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -23,12 +22,12 @@ from typing import Any
 
 from aimo_submit.cards import card_file
 from aimo_submit.errors import UserError
-from aimo_submit.toml import parse_value
+from aimo_submit.toml import parse_value, read_toml, to_toml
 from numina.check import check
 from numina.data import chat_template, encode_row, load_rows
 from numina.stage import Stage, read_stage
 
-NOT_CARRIED = ("[source]", "[measured]", "[training]", "[quantisation]")
+NOT_CARRIED = ("source", "measured", "training", "quantisation")
 
 log = logging.getLogger(__name__)
 
@@ -116,12 +115,11 @@ def load_tokenizer(stage: Stage) -> Any:
 
 def write_card(original: str, folder: Path) -> Path:
     """The card of the new model, beside its folder: the stage's, with its own name and place."""
-    head, *tables = re.split(r"(?m)^(?=\[)", card_file(original).read_text(encoding="utf-8"))
-    named = re.sub(r"(?m)^(#|name\b|source\b).*\n", "", head).strip()
-    kept = [table for table in tables if not table.startswith(NOT_CARRIED)]
-    lines = f'name = "{folder.name}"\nsource = "{folder.name}"\n{named}\n\n'
+    data = read_toml(card_file(original))
+    kept = {name: value for name, value in data.items() if name not in NOT_CARRIED}
     path = folder.parent / f"{folder.name}.toml"
-    path.write_text(lines + "".join(kept), encoding="utf-8")
+    text = to_toml(kept | {"name": folder.name, "source": folder.name})
+    path.write_text(text, encoding="utf-8")
     return path
 
 

@@ -36,7 +36,7 @@ from aimo_submit.pool.ballots import Ballot, ballots_in
 from aimo_submit.pool.reading import alike
 from aimo_submit.records import Solution
 from aimo_submit.start import start_solver
-from aimo_submit.tune import vote_rules
+from aimo_submit.tune.votes import VoteCounts, counts_of, quality_lines, score_rules
 
 
 @Parameter(name="*")
@@ -185,14 +185,15 @@ def votes(files: list[Path], /) -> None:
     Args:
         files: journals, or .csv tables of answers
     """
-    counted: list[list[vote_rules.Tally]] = []  # of each ballot; none where no sample answered
+    counted: list[VoteCounts] = []
 
     def ballots() -> Iterator[Ballot]:
         for ballot in chain.from_iterable(map(ballots_in, files)):
-            counted.append(vote_rules.tallies([ballot]))
+            counts = counts_of(ballot.traces, ballot.gold)
+            counted.extend([counts] if counts else [])
             yield ballot
 
-    scores = vote_rules.compare(ballots())
-    say(rules_table(scores, f"{len(counted)} votes"))
-    for line in vote_rules.quality_lines(list(chain.from_iterable(counted))):
+    scores = score_rules(ballots())
+    say(rules_table(scores, f"{scores[0].ballots} votes"))
+    for line in quality_lines(counted):
         say(line)

@@ -29,10 +29,10 @@ from aimo_submit.machines import (
     step_s,
 )
 from aimo_submit.start import start_engine
-from aimo_submit.tune.measure import lengths_for, measure
+from aimo_submit.tune.measure import lane_lengths, measure
 from aimo_submit.tune.profile import Profile, load_profile
 
-UNREST = 0.25  # between repeats, beyond which something else took the machine's time
+SPREAD = 0.25  # between repeats, beyond which something else took the machine's time
 
 
 def models(
@@ -206,7 +206,7 @@ async def _measured(subject: Subject, name: str) -> Profile:
     engine = await start_engine(config, card)
     try:
         load_s = time.monotonic() - begun
-        lengths = lengths_for(engine.context, card.sample_tokens)
+        lengths = lane_lengths(engine.context, card.sample_tokens)
         # Where an engine does not tell, as much as is about to be tried.
         kv_tokens = getattr(engine, "kv_tokens", 0) or subject.widest * lengths.most
         widest = max(1, min(subject.widest, kv_tokens // lengths.most))
@@ -228,11 +228,11 @@ async def _measured(subject: Subject, name: str) -> Profile:
         sample_tokens=lengths.held,
         turn_s=found.turn_s,
     )
-    foretold_s = profile.batch_s(found.drawn) + found.prefill_s * lengths.prompt * len(found.drawn)
+    predicted_s = profile.batch_s(found.drawn) + found.prefill_s * lengths.prompt * len(found.drawn)
     note(
         f"check: {len(found.drawn)} samples of {min(found.drawn)} to {max(found.drawn)} tokens "
-        f"took {found.batch_s:.2f} s, foretold {foretold_s:.2f} s"
+        f"took {found.batch_s:.2f} s, foretold {predicted_s:.2f} s"
     )
-    if found.unrest > UNREST:
-        note(f"repeats differ by up to {found.unrest:.0%}: measure again when nothing else runs")
+    if found.spread > SPREAD:
+        note(f"repeats differ by up to {found.spread:.0%}: measure again when nothing else runs")
     return profile

@@ -16,11 +16,12 @@ from aimo_submit.journal import settings_in
 from aimo_submit.pool.arrays import load_pool
 from aimo_submit.pool.reading import journals_of
 from aimo_submit.report import figures
-from aimo_submit.report.page import Advice, Page, write_report
+from aimo_submit.report.page import Page, write_report
 from aimo_submit.report.panels import Panel
-from aimo_submit.report.rows import Row, read_rows, rows_of_pool
-from aimo_submit.tune.advice import config_of, reason, warnings
+from aimo_submit.report.rows import ProblemRow, read_rows, rows_of_pool
+from aimo_submit.tune.advice import Advice
 from aimo_submit.tune.profile import MODEL
+from aimo_submit.tune.tuner import Tuner
 
 
 def report(pool: Path, /, *, plan: Planned = KAGGLES, out: Path = Path("report")) -> None:
@@ -31,6 +32,7 @@ def report(pool: Path, /, *, plan: Planned = KAGGLES, out: Path = Path("report")
         out: folder to write to
     """
     need("matplotlib", "report")
+    need("jinja2", "report")
     with tempfile.TemporaryFile() as blocks, _bar() as bar:
         settings, rows = _rows(pool, blocks, bar)
         panels, advice = _panels(pool, plan, rows, bar)
@@ -46,7 +48,9 @@ def _bar() -> Progress:
     return Progress(*columns, console=notes, disable=not notes.is_terminal)
 
 
-def _rows(path: Path, blocks: BinaryIO, bar: Progress) -> tuple[Mapping[str, Any], Sequence[Row]]:
+def _rows(
+    path: Path, blocks: BinaryIO, bar: Progress
+) -> tuple[Mapping[str, Any], Sequence[ProblemRow]]:
     """The settings of the recording and a row a problem; samples go to `blocks`."""
     if path.suffix in (".csv", ".parquet"):
         pool = load_pool(path)
@@ -61,7 +65,7 @@ def _rows(path: Path, blocks: BinaryIO, bar: Progress) -> tuple[Mapping[str, Any
 
 
 def _panels(
-    path: Path, plan: Planned, rows: Sequence[Row], bar: Progress
+    path: Path, plan: Planned, rows: Sequence[ProblemRow], bar: Progress
 ) -> tuple[Sequence[Panel], Advice | None]:
     """The plots, and what is recommended; without a profile that is nothing."""
     try:
@@ -73,22 +77,7 @@ def _panels(
     if profile is None:
         return figures.without_profile(pool, rows, plan.problems), None
     task = bar.add_task("tuning", total=None)
-    planned = figures.Planned(
-        pool, profile, plan.terms, lambda line: bar.update(task, description=line)
-    )
-    panels = planned.panels(rows)
+    tuner = Tuner(pool, profile, plan.run, lambda line: bar.update(task, description=line))
+    found = figures.of_planned_run(tuner, rows)
     bar.update(task, total=1, completed=1, description="tuning")
-    return panels, _advice(planned, pool.settings)
-
-
-def _advice(planned: figures.Planned, settings: Mapping[str, Any]) -> Advice | None:
-    tuning = planned.tuning
-    if tuning is None:
-        return Advice(f"Nothing is recommended: {planned.why}.")
-    if tuning.choice is None:
-        return None
-    return Advice(
-        f"Recommended: {reason(tuning, tuning.choice)}",
-        warnings(tuning, settings),
-        config_of(tuning, tuning.choice.recommended, settings).to_toml(),
-    )
+    return found

@@ -18,10 +18,10 @@ from aimo_submit.pool.arrays import Pool, majority_accuracy
 from aimo_submit.tune.advice import clock, points
 
 if TYPE_CHECKING:
-    from aimo_submit.tune.forecast import Outlook
+    from aimo_submit.tune.advice import Comparison
+    from aimo_submit.tune.forecast import Forecast
     from aimo_submit.tune.tuner import Grid, RuleGain, Tuning
-    from aimo_submit.tune.vote_rules import Score
-    from aimo_submit.tune.what_if import Comparison
+    from aimo_submit.tune.votes import Score
 
 STEP = 0.005  # of accuracy: what lies closer on the front is not printed
 
@@ -156,9 +156,9 @@ def _mean(lengths: NDArray[np.int32], chosen: NDArray[np.bool_]) -> str:
     return f"{lengths[chosen].mean():.0f}" if chosen.any() else "none"
 
 
-def thinned(front: Sequence[Outlook]) -> list[Outlook]:
+def thinned(front: Sequence[Forecast]) -> list[Forecast]:
     """The front from its upper end down, without what is hardly less right than the one above."""
-    made: list[Outlook] = []
+    made: list[Forecast] = []
     for point in reversed(front):
         if not made or made[-1].accuracy - point.accuracy >= STEP:
             made.append(point)
@@ -184,13 +184,13 @@ def within(grid: Grid, i: int, j: int) -> str:
     return clock(grid.time_q95_s[i, j])
 
 
-def outlooks_table(outlooks: Sequence[Outlook], tuning: Tuning) -> Table:
+def forecasts_table(forecasts: Sequence[Forecast], tuning: Tuning) -> Table:
     """Settings, what they come to and whether they fit."""
     table = Table("N", "M", "way", "right", "90%", "time", "95 of 100")
-    for o in outlooks:
-        fits = "" if o.time_q95_s <= tuning.terms.plan_s else " [red]too long[/]"
+    for o in forecasts:
+        fits = "" if o.time_q95_s <= tuning.planned.plan_s else " [red]too long[/]"
         table.add_row(
-            str(o.setting.samples), str(o.setting.rounds), o.setting.how, f"{o.accuracy:.1%}",
+            str(o.candidate.samples), str(o.candidate.rounds), o.candidate.how, f"{o.accuracy:.1%}",
             _range(*o.interval, ".1%"), clock(o.time_s), clock(o.time_q95_s) + fits,
         )  # fmt: skip
     return table
@@ -212,7 +212,7 @@ def comparison_table(found: Sequence[Comparison], *, timed: bool) -> Table:
     for c in found:
         for o in (c.first, c.second):
             times = (clock(o.time_s), clock(o.time_q95_s)) if timed else ("", "")
-            table.add_row(str(o.setting), f"{o.accuracy:.1%}", _range(*o.interval, ".1%"), *times)
+            table.add_row(str(o.candidate), f"{o.accuracy:.1%}", _range(*o.interval, ".1%"), *times)
         gain, low, high = c.gain
         slower_s = c.second.time_s - c.first.time_s
         sign = "-" if slower_s < 0 else "+"

@@ -22,9 +22,21 @@ from aimo_submit.journal import Journal
 from aimo_submit.records import Problem
 from aimo_submit.start import start_solver
 from aimo_submit.training import calibration
-from aimo_submit.training.distil import choose, harvest, sample, unsolved
-from aimo_submit.training.filters import HeldOut
-from aimo_submit.training.quantize import TOOLS, Recipe, act_order_for, quantise, write_card
+from aimo_submit.training.distil import (
+    HeldOut,
+    dataset_of,
+    sample,
+    select_problems,
+    unsolved,
+)
+from aimo_submit.training.quantize import (
+    TOOLS,
+    Recipe,
+    act_order_for,
+    measure_fidelity,
+    quantise,
+    write_card,
+)
 
 PROMPTS = 200  # continued greedily by both models; none of them is calibrated on
 
@@ -63,7 +75,7 @@ def distil(
     journal = target.with_suffix(".samples.jsonl")  # SET may be FILE.jsonl
     with Journal(journal, settings_of(config)) as log:
         _sample(config, card, chosen, log, repeats)
-    found = harvest(chosen, journal, card.format, keep)
+    found = dataset_of(chosen, journal, card.format, keep)
     say(
         f"{found.solved} of {len(chosen)} problems solved; {found.samples} samples: "
         f"{found.samples - found.right} wrong, {found.unsound} whose last code failed, "
@@ -85,7 +97,7 @@ def _chosen(
     sets = list(dict.fromkeys((*BUNDLED, *against)))
     anything = competition_named("any")
     texts = {name: [p.text for p in load_problems(name, anything)] for name in sets}
-    chosen = choose(problems, HeldOut(texts))
+    chosen = select_problems(problems, HeldOut(texts))
     shared = ", ".join(f"{name} {chosen.held_out[name]}" for name in sets)
     say(
         f"{len(problems)} problems: {chosen.no_answer} without an answer, {chosen.repeated} "
@@ -149,7 +161,7 @@ def quantize(
     note(f"calibrating on {len(calibrating)} traces of {traces}")
     with redirect_stdout(sys.stderr):  # gptqmodel's progress
         quantise(card, recipe, [text.whole for text in calibrating], folder)
-        seen = calibration.compare(card.path, folder, unseen)
+        seen = measure_fidelity(card.path, folder, unseen)
     file = write_card(card_file(original), recipe, folder, seen)
     say(
         f"{folder}: greedy tokens equal on {seen.equal:.1%} of {seen.prompts} prompts, perplexity "

@@ -15,20 +15,27 @@ from rich.text import Text
 from aimo_submit.cli.options import Count, note, notes, out, say, write
 from aimo_submit.cli.tables import (
     comparison_table,
+    forecasts_table,
     gains_table,
     grid_table,
-    outlooks_table,
     share,
     thinned,
     within,
 )
 from aimo_submit.errors import UserError
 from aimo_submit.pool.arrays import load_pool
-from aimo_submit.tune.advice import reason, toml, warnings
-from aimo_submit.tune.forecast import Outlook
+from aimo_submit.tune.advice import (
+    Comparison,
+    asked_of,
+    compare_candidates,
+    parsed,
+    reason,
+    toml,
+    warnings,
+)
+from aimo_submit.tune.forecast import Forecast, PlannedRun
 from aimo_submit.tune.profile import MODEL, Profile, load_profile
-from aimo_submit.tune.tuner import Choice, Grid, Terms, Tuner, Tuning
-from aimo_submit.tune.what_if import Comparison, asked_of, compare, parsed
+from aimo_submit.tune.tuner import Choice, Grid, Tuner, Tuning
 
 MOST_WHAT_IFS = 2
 
@@ -65,9 +72,9 @@ class Planned:
         seconds_of(self.limit)
 
     @property
-    def terms(self) -> Terms:
+    def run(self) -> PlannedRun:
         """The limits, in seconds and problems."""
-        return Terms(seconds_of(self.limit), self.problems)
+        return PlannedRun(seconds_of(self.limit), self.problems)
 
     def profile_for(self, model: str) -> Profile | None:
         """The profile, of that model where it is estimated; None where time is left out."""
@@ -101,7 +108,7 @@ def tune(
         recorded = load_pool(pool)
         settings = recorded.settings
         profile = plan.profile_for(settings.get("model", MODEL))
-        tuner = Tuner(recorded, profile, plan.terms, line.update)
+        tuner = Tuner(recorded, profile, plan.run, line.update)
         if asked:
             found = _compared(tuner, asked)
             if as_json:
@@ -136,10 +143,10 @@ def _print(tuning: Tuning) -> None:
     say(grid_table(tuning, share))
     if tuning.profile:
         name = f"{tuning.profile.name}{', estimated' if tuning.profile.estimated else ''}"
-        _say("95 of 100 runs", f" of {tuning.terms.problems} problems on {name} end within")
+        _say("95 of 100 runs", f" of {tuning.planned.problems} problems on {name} end within")
         say(grid_table(tuning, within))
-    if tuning.lengths:
-        ratio, (low, high) = tuning.lengths.ratio, tuning.lengths.interval
+    if tuning.length_ratio:
+        ratio, (low, high) = tuning.length_ratio.ratio, tuning.length_ratio.interval
         favoured = "favours them" if high < 1 else "does not favour them"
         say(
             f"wrong samples are {ratio:.2f} times as long as right ones of the same problem "
@@ -150,15 +157,15 @@ def _print(tuning: Tuning) -> None:
 
 
 def _print_choice(tuning: Tuning, choice: Choice) -> None:
-    setting = choice.recommended.setting
-    name = f"N={setting.samples} M={setting.rounds}"
-    for title, outlooks in (
+    chosen = choice.recommended.candidate
+    name = f"N={chosen.samples} M={chosen.rounds}"
+    for title, forecasts in (
         ("more accurate than all that is quicker", thinned(tuning.pareto)),
         ("with the solver's time budget", choice.budgets),
         (f"{name}, the time spent in other ways", choice.others),
     ):
         _say(title)
-        say(outlooks_table(outlooks, tuning))
+        say(forecasts_table(forecasts, tuning))
     _say(f"{name}, vote rules")
     say(gains_table(choice.rules))
 
@@ -171,8 +178,8 @@ def _compared(tuner: Tuner, asked: Sequence[Mapping[str, Any]]) -> Sequence[Comp
             raise UserError(
                 "--what-if: without --profile nothing is recommended; add it, or a second --what-if"
             )
-        asked = [asked_of(choice.recommended.setting), *asked]
-    return compare(tuner, *asked)
+        asked = [asked_of(choice.recommended.candidate), *asked]
+    return compare_candidates(tuner, *asked)
 
 
 def tuning_json(tuning: Tuning, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -184,9 +191,9 @@ def tuning_json(tuning: Tuning, settings: Mapping[str, Any]) -> dict[str, Any]:
         **{name: _grid_json(grid) for name, grid in
            (("every_sample", tuning.every), ("early_stop", tuning.stopped))},
         "pass_at": tuning.pass_at.tolist(),
-        "pareto": [_outlook_json(o) for o in tuning.pareto],
-        "budget": [_outlook_json(o) for o in choice.budgets] if choice else [],
-        "recommended": _outlook_json(choice.recommended) if choice else None,
+        "pareto": [_forecast_json(o) for o in tuning.pareto],
+        "budget": [_forecast_json(o) for o in choice.budgets] if choice else [],
+        "recommended": _forecast_json(choice.recommended) if choice else None,
         "reason": reason(tuning, choice) if choice else None,
         "warnings": warnings(tuning, settings),
     }  # fmt: skip
@@ -199,18 +206,20 @@ def _grid_json(grid: Grid) -> dict[str, Any]:
             for k, v in columns.items()}  # fmt: skip
 
 
-def _outlook_json(o: Outlook) -> dict[str, Any]:
+def _forecast_json(o: Forecast) -> dict[str, Any]:
+    c = o.candidate
     return {
-        "setting": {name: getattr(o.setting, name) for name in o.setting.__slots__},
+        "setting": {"samples": c.samples, "rounds": c.rounds, "way": c.stop,
+                    "early_stop": c.early_stop, "vote": c.vote},
         "accuracy": o.accuracy,
         "interval": o.interval,
         "time_s": o.time_s,
         "time_q95_s": o.time_q95_s,
-    }
+    }  # fmt: skip
 
 
 def comparison_json(c: Comparison) -> dict[str, Any]:
     """The comparison, ready for JSON."""
     gain, low, high = c.gain
-    pair = {"first": _outlook_json(c.first), "second": _outlook_json(c.second)}
+    pair = {"first": _forecast_json(c.first), "second": _forecast_json(c.second)}
     return {**pair, "gain": gain, "gain_interval": (low, high)}

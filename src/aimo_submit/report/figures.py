@@ -1,100 +1,79 @@
-"""All eight plots of a report, in order; where one cannot be, what it would take."""
+"""The eight plots of a report, in order; where one cannot be drawn, what it would take."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
-
-import numpy as np
+from collections.abc import Sequence
 
 from aimo_submit.errors import UserError
 from aimo_submit.pool.arrays import Pool
-from aimo_submit.report import panels, plots, time_panels
-from aimo_submit.report.panels import TITLES, Panel
-from aimo_submit.report.plots import Point
-from aimo_submit.report.rows import Row
+from aimo_submit.report import panels
+from aimo_submit.report.panels import Panel
+from aimo_submit.report.rows import ProblemRow
+from aimo_submit.tune.advice import Advice, advise
 from aimo_submit.tune.choosing import usable
-from aimo_submit.tune.forecast import Outlook, Setting, Way
-from aimo_submit.tune.profile import Profile
-from aimo_submit.tune.tuner import Terms, Tuner, Tuning
+from aimo_submit.tune.forecast import Candidate, StopRule
+from aimo_submit.tune.tuner import Tuner
 
+# name of the PNG -> title, in the order of the page
+TITLES = {
+    "accuracy": "Accuracy over samples and rounds",
+    "pareto": "Accuracy for the time it takes",
+    "votes": "Vote map",
+    "margin": "Margin and correctness",
+    "time": "Time used, problem by problem",
+    "flips": "Answers changed by stopping early",
+    "spread": "Where the score's spread comes from",
+    "throughput": "Tokens a second",
+}
 NO_GOLD = "needs gold answers: record a set that has them"
 NO_PROFILE = "give --profile: a file that `profile` wrote, or a machine such as t4x2"
 NO_LENGTHS = "needs the samples' lengths: record a pool with `eval`"
 
 
-def without_pool(why: str, rows: Sequence[Row]) -> list[Panel]:
+def without_pool(why: str, rows: Sequence[ProblemRow]) -> list[Panel]:
     """The plots where samples cannot be judged, and why."""
     if all(row.gold is None for row in rows):
         why = NO_GOLD
     return _ordered([panels.of_margin(rows)], why)
 
 
-def without_profile(pool: Pool, rows: Sequence[Row], problems: int) -> list[Panel]:
+def without_profile(pool: Pool, rows: Sequence[ProblemRow], problems: int) -> list[Panel]:
     """The plots that need recorded samples only."""
     pool = usable(pool)
-    spread = panels.of_spread(pool, problems, pool.answer.shape[1], pool.tokens.shape[2], None)
+    _, samples, rounds = pool.tokens.shape
+    spread = panels.of_spread(pool, problems, samples, rounds, None)
     made = [panels.of_accuracy(pool), panels.of_votes(pool), panels.of_margin(rows), spread]
     return _ordered(made, NO_PROFILE)
 
 
-class Planned:
-    """The plots of a pool and the machine that is planned for."""
-
-    def __init__(
-        self, pool: Pool, profile: Profile, terms: Terms, progress: Callable[[str], None]
-    ) -> None:
-        self._tuner = Tuner(pool, profile, terms, progress)
-        self._study, self._profile, self._terms = self._tuner.study, profile, terms
-        self._progress = progress
-        self.tuning: Tuning | None = None
-        self.why = ""  # there is no tuning
-        try:
-            self.tuning = self._tuner.tuning()
-        except UserError as error:
-            self.why = str(error)
-
-    @property
-    def setting(self) -> Setting:
-        """What is recommended; where nothing is, half of what was recorded under the budget."""
-        if self.tuning is not None and self.tuning.choice is not None:
-            return self.tuning.choice.recommended.setting
-        depth = self._study.pool.tokens.shape[2]
-        return Setting(max(1, self._tuner.recorded // 2), depth, Way.BUDGET)
-
-    def panels(self, rows: Sequence[Row]) -> list[Panel]:
-        """All eight; those of time are missing where the pool holds no lengths."""
-        pool, terms = self._study.pool, self._terms
-        n, m = self.setting.samples, self.setting.rounds
-        made = [panels.of_accuracy(pool), panels.of_votes(pool), panels.of_margin(rows)]
-        made.append(time_panels.of_throughput(self._profile))
-        if not pool.tokens.any():
-            made.append(panels.of_spread(pool, terms.problems, n, m, None))
-            return _ordered(made, NO_LENGTHS)
-        self._progress("orders of problems")
-        runs = time_panels.played(self._study, self.setting)
-        made += [
-            self._pareto(),
-            panels.of_spread(pool, terms.problems, n, m, runs.over_orders),
-            time_panels.of_fan(self._study, self.setting, runs, terms.plan_s),
-            time_panels.of_flips(self._study, n, m),
-        ]
-        return _ordered(made, self.why)
-
-    def _pareto(self) -> Panel:
-        tuning, limit_s = self.tuning, self._terms.limit_s
-        if tuning is None:
-            return Panel("pareto", missing=self.why)
-        points = [*_points(tuning), *(_point(o, front=True) for o in tuning.pareto)]
+def of_planned_run(tuner: Tuner, rows: Sequence[ProblemRow]) -> tuple[list[Panel], Advice | None]:
+    """All eight plots and the advice; those of time are missing where the pool has no lengths."""
+    forecaster, why = tuner.forecaster, NO_LENGTHS
+    pool, planned = forecaster.pool, forecaster.planned
+    # Where nothing is recommended, half of what was recorded is looked at.
+    candidate = Candidate(max(1, tuner.recorded // 2), pool.tokens.shape[2], StopRule.BUDGET)
+    made = [panels.of_accuracy(pool), panels.of_votes(pool), panels.of_margin(rows)]
+    made.append(panels.of_throughput(forecaster.profile))
+    advice = None
+    try:
+        tuning = tuner.tuning()
+    except UserError as error:
+        why, advice = str(error), Advice(f"Nothing is recommended: {error}.")
+    else:
         if tuning.choice is not None:
-            points.append(_point(tuning.choice.recommended, chosen=True))
-        return Panel(
-            "pareto",
-            f"{tuning.terms.problems} problems, every N and M, with all samples and with an early "
-            "stop. The line joins what nothing quicker equals; the ring is recommended, as played "
-            "under the budget.",
-            partial(plots.pareto, points, limit_s / 3600, tuning.terms.plan_s / 3600),
-        )
+            candidate = tuning.choice.recommended.candidate
+            advice = advise(tuning, tuning.choice, pool.settings)
+            made.append(panels.of_pareto(tuning))
+    n, m = candidate.samples, candidate.rounds
+    over_orders: float | None = None
+    if tuner.timed:
+        tuner.progress("orders of problems")
+        runs = panels.simulated_runs(forecaster, candidate)
+        over_orders = runs.over_orders
+        made.append(panels.of_fan(forecaster, candidate, runs))
+        made.append(panels.of_flips(forecaster, n, m))
+    made.append(panels.of_spread(pool, planned.problems, n, m, over_orders))
+    return _ordered(made, why), advice
 
 
 def _ordered(made: Sequence[Panel], why: str) -> list[Panel]:
@@ -102,16 +81,3 @@ def _ordered(made: Sequence[Panel], why: str) -> list[Panel]:
     found = {panel.name: panel for panel in made}
     eight = [found.get(name, Panel(name, missing=why)) for name in TITLES]
     return sorted(eight, key=lambda panel: panel.draw is None)
-
-
-def _points(tuning: Tuning) -> list[Point]:
-    return [
-        Point("", float(grid.time_q95_s[at]) / 3600, float(accuracy), front=False)
-        for grid in (tuning.every, tuning.stopped)
-        for at, accuracy in np.ndenumerate(grid.accuracy)
-    ]
-
-
-def _point(outlook: Outlook, *, front: bool = False, chosen: bool = False) -> Point:
-    name = f"N = {outlook.setting.samples}, M = {outlook.setting.rounds}"
-    return Point(name, outlook.time_q95_s / 3600, outlook.accuracy, front, chosen)

@@ -9,44 +9,34 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import json
 import math
-import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from aimo_submit.cards import find_card
-from aimo_submit.errors import UserError
-from aimo_submit.report.panels import TITLES, Panel, rounds_of
-from aimo_submit.report.rows import Row, row_json
+from aimo_submit.errors import UserError, need
+from aimo_submit.report.figures import TITLES
+from aimo_submit.report.panels import Panel, rounds_of
+from aimo_submit.report.rows import ProblemRow, row_json
 from aimo_submit.report.style import png, svg
+from aimo_submit.tune.advice import Advice
 
 PAGE = "index.html"
-
-_SLOT = re.compile(r"\{\{(\w+)\}\}")
-
-
-@dataclass(frozen=True, slots=True)
-class Advice:
-    """What is recommended and why, what is still unsure, and the configuration to run."""
-
-    reason: str
-    warnings: Sequence[str] = ()
-    toml: str = ""
+SAMPLES = "<!-- samples -->"  # in the template; nothing that is escaped can hold it
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What stands in a report."""
+    """A report before it is written."""
 
     title: str
     settings: Mapping[str, Any]
-    rows: Sequence[Row]
+    rows: Sequence[ProblemRow]
     panels: Sequence[Panel]
     advice: Advice | None = None
 
@@ -57,42 +47,54 @@ def write_report(
     """The page's path, written into the folder with a PNG of each plot; `advance` hears of each."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        plots = "".join(_plot(panel, out, advance) for panel in page.panels)
-        before, after = _around(page, plots)
+        plots = [_plot(panel, out, advance) for panel in page.panels]
+        before, _, after = _filled(page, plots).rpartition(SAMPLES)
         part = out / f"{PAGE}.part"  # a page that is there stays whole until this one is
         with part.open("wb") as file:
-            file.write(before)
+            file.write(before.encode())
             blocks.seek(0)
             shutil.copyfileobj(blocks, file, 1 << 20)
-            file.write(after)
+            file.write(after.encode())
         return part.replace(out / PAGE)
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror}; choose another --out") from error
 
 
-def _around(page: Page, plots: str) -> tuple[bytes, bytes]:
-    """The page before and after the samples."""
-    script = _data("report.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    slots = {
-        "hash": digest,
-        "title": html.escape(page.title),
-        "about": html.escape(_about(page)),
-        "css": _data("report.css"),
-        "tiles": _tiles(page.rows),
-        "advice": _advice(page.advice),
-        "plots": plots,
-        "settings": _settings(page.settings),
-        "data": _inline(_page_data(page)),
-        "js": script,
-    }
-    before, after = _data("report.html").split("{{blocks}}")
-    filled = _SLOT.sub(lambda slot: slots[slot[1]], before)
-    return filled.encode(), after.encode()
+def _plot(panel: Panel, out: Path, advance: Callable[[str], None]) -> Mapping[str, str]:
+    """Writes the plot's PNG, and gives what the page holds of it."""
+    file, shown = out / f"{panel.name}.png", ""
+    if panel.draw is None:
+        file.unlink(missing_ok=True)  # of a report before this one
+    else:
+        figure = panel.draw()
+        file.write_bytes(png(figure))
+        shown = svg(figure, TITLES[panel.name])
+    advance(panel.name)
+    words = {"title": TITLES[panel.name], "caption": panel.caption, "missing": panel.missing}
+    return {**words, "svg": shown}
 
 
-def _data(name: str) -> str:
-    return (resources.files("aimo_submit") / "data" / name).read_text(encoding="utf-8")
+def _filled(page: Page, plots: Sequence[Mapping[str, str]]) -> str:
+    """The template with everything but the samples in it."""
+    jinja2 = need("jinja2", "report")
+    data = resources.files("aimo_submit") / "data"
+    files = {name: (data / f"report.{name}").read_text("utf-8") for name in ("html", "css", "js")}
+    template = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    ).from_string(files["html"])
+    filled: str = template.render(
+        hash=base64.b64encode(hashlib.sha256(files["js"].encode()).digest()).decode(),
+        title=page.title,
+        about=_about(page.settings),
+        css=files["css"],
+        tiles=_tiles(page.rows),
+        advice=page.advice,
+        plots=plots,
+        settings={k: json.dumps(v) for k, v in page.settings.items() if v not in (None, {})},
+        data=_inline(_page_data(page)),
+        js=files["js"],
+    )
+    return filled
 
 
 def _inline(data: Any) -> str:
@@ -106,19 +108,14 @@ def _page_data(page: Page) -> Mapping[str, Any]:
     for row in rows:
         row["n"] = twice[row["id"]] = twice.get(row["id"], -1) + 1
     seeds = max((len(row.blocks) for row in page.rows), default=0)
-    return {"rows": rows, "seeds": seeds, "template": _template(page.settings)}
+    try:  # the prompt of the model that was recorded
+        template = find_card(str(page.settings.get("model"))).format.template
+    except UserError:  # its card is not at hand
+        template = None
+    return {"rows": rows, "seeds": seeds, "template": template}
 
 
-def _template(settings: Mapping[str, Any]) -> str | None:
-    """The prompt of the model that was recorded; None where its card is not at hand."""
-    try:
-        return find_card(str(settings.get("model"))).format.template
-    except UserError:
-        return None
-
-
-def _about(page: Page) -> str:
-    known = page.settings
+def _about(known: Mapping[str, Any]) -> str:
     parts = [str(known[name]) for name in ("model", "engine", "edition") if name in known]
     if "rounds" in known:
         parts.append(rounds_of(int(known["rounds"])))
@@ -127,57 +124,17 @@ def _about(page: Page) -> str:
     return " · ".join(parts)
 
 
-def _tiles(rows: Sequence[Row]) -> str:
+def _tiles(rows: Sequence[ProblemRow]) -> Iterator[tuple[str, str]]:
+    """The figures at the page's head, each with its words."""
     graded = [row for row in rows if row.gold is not None]
     samples = sum(row.samples for row in rows)
-    tiles = [(f"{len(rows):,}", "problems"), (f"{samples:,}", "samples")]
-    if graded:
-        n = len(graded)
+    yield f"{len(rows):,}", "problems"
+    yield f"{samples:,}", "samples"
+    if n := len(graded):
         right = sum(bool(row.right) for row in graded) / n
         error = 1.96 * math.sqrt(right * (1 - right) / n)
-        tiles += [
-            (f"{right:.1%}", f"answered right, ± {100 * error:.1f} points"),
-            (f"{sum(row.pass_1 or 0 for row in graded) / n:.1%}", "of samples right (pass@1)"),
-            (f"{sum(bool(row.pass_1) for row in graded) / n:.1%}", "some sample right"),
-        ]
+        yield f"{right:.1%}", f"answered right, ± {100 * error:.1f} points"
+        yield f"{sum(row.pass_1 or 0 for row in graded) / n:.1%}", "of samples right (pass@1)"
+        yield f"{sum(bool(row.pass_1) for row in graded) / n:.1%}", "some sample right"
     if tokens := sum(row.tokens for row in rows):
-        tiles.append((f"{tokens / max(1, samples):,.0f}", "tokens a sample"))
-    return "".join(f"<div><b>{value}</b><span>{name}</span></div>" for value, name in tiles)
-
-
-def _advice(advice: Advice | None) -> str:
-    if advice is None:
-        return ""
-    warnings = "".join(f"<li>{html.escape(line)}</li>" for line in advice.warnings)
-    parts = [f"<p>{html.escape(advice.reason)}</p>"]
-    if warnings:
-        parts.append(f"<ul>{warnings}</ul>")
-    if advice.toml:
-        parts.append(
-            '<details class="plain"><summary>the settings, as TOML</summary>'
-            f"<pre>{html.escape(advice.toml)}</pre></details>"
-        )
-    return f'<section class="advice" aria-label="recommended">{"".join(parts)}</section>'
-
-
-def _settings(settings: Mapping[str, Any]) -> str:
-    return "".join(
-        f"<dt>{html.escape(str(name))}</dt><dd>{html.escape(json.dumps(value))}</dd>"
-        for name, value in settings.items()
-        if value not in (None, {})
-    )
-
-
-def _plot(panel: Panel, out: Path, advance: Callable[[str], None]) -> str:
-    file, title = out / f"{panel.name}.png", html.escape(TITLES[panel.name])
-    if panel.draw is None:
-        file.unlink(missing_ok=True)  # of a report before this one
-        inner = f'<div class="absent">{html.escape(panel.missing)}</div>'
-        caption = ""
-    else:
-        figure = panel.draw()
-        file.write_bytes(png(figure))
-        inner = svg(figure).replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
-        caption = f"<figcaption>{html.escape(panel.caption)}</figcaption>"
-    advance(panel.name)
-    return f"<figure><h2>{title}</h2>{inner}{caption}</figure>"
+        yield f"{tokens / max(1, samples):,.0f}", "tokens a sample"

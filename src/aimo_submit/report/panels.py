@@ -1,8 +1,8 @@
-"""The eight plots of a report: what each shows of a pool, or what it would take to show it."""
+"""The plots of a report one by one: the numbers each shows of a pool, and its caption."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,45 +13,38 @@ from numpy.typing import NDArray
 from aimo_submit.evaluate.bootstrap import Z
 from aimo_submit.pool.arrays import Pool
 from aimo_submit.report import plots
-from aimo_submit.report.plots import Curve
-from aimo_submit.report.rows import Row
+from aimo_submit.report.plots import Curve, Point
+from aimo_submit.report.rows import ProblemRow
+from aimo_submit.tune import vote_rules
 from aimo_submit.tune.accuracy import accuracies
+from aimo_submit.tune.forecast import GAP_S, Candidate, Forecast, Forecaster
+from aimo_submit.tune.profile import Profile
+from aimo_submit.tune.tuner import Tuning
 from aimo_submit.vote import INTERCEPT, SLOPE, lead
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Floats = NDArray[np.float64]
-
 BINS = 8  # of the margin
 HEIGHT = 288  # cells of the vote map, whatever the number of samples
+EPS = (0.0, 0.003, 0.02, 0.05, 0.15)  # thresholds at which early stopping is shown
+SETS, ORDERS = 10, 8  # sets of problems simulated under the budget, each in so many orders
 
-
-# name of the PNG -> title, in the order of the page
-TITLES = {
-    "accuracy": "Accuracy over samples and rounds",
-    "pareto": "Accuracy for the time it takes",
-    "votes": "Vote map",
-    "margin": "Margin and correctness",
-    "time": "Time used, problem by problem",
-    "flips": "Answers changed by stopping early",
-    "spread": "Where the score's spread comes from",
-    "throughput": "Tokens a second",
-}
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
     """One plot: `draw` makes it; where that is None, `missing` says what would make it appear."""
 
-    name: str  # of TITLES
+    name: str  # of figures.TITLES
     caption: str = ""
     draw: Callable[[], Figure] | None = None
     missing: str = ""
 
 
-def of_margin(rows: Sequence[Row]) -> Panel:
-    """How the lead of an answer goes with its being right."""
+def of_margin(rows: Sequence[ProblemRow]) -> Panel:
+    """The lead of an answer against its being right."""
     voted = [row for row in rows if row.gold is not None and row.votes]
     if not voted:
         return Panel("margin", missing="needs votes on problems with gold answers")
@@ -81,7 +74,7 @@ def of_accuracy(pool: Pool) -> Panel:
     n, m = np.unravel_index(mean.argmax(), mean.shape)
     apart = table - table[:, n : n + 1, m : m + 1]
     error = Z * apart.std(axis=0, ddof=1) / np.sqrt(len(table)) if len(table) > 1 else 0 * mean
-    x: NDArray[np.float64] = np.arange(1, most + 1).astype(np.float64)
+    x: Floats = np.arange(1, most + 1).astype(np.float64)
     low, high = mean - error, mean + error
     curves = [
         Curve(f"M = {rounds_of(depth)}", x, mean[:, k], low[:, k], high[:, k])
@@ -125,7 +118,7 @@ def _kinds(pool: Pool, p: int) -> NDArray[np.int8]:
 
 
 def of_spread(pool: Pool, problems: int, samples: int, depth: int, order: float | None) -> Panel:
-    """Where a score's deviation comes from: `order` is what the order of problems adds."""
+    """The sources of a score's deviation: `order` is what the order of problems adds."""
     n = min(samples, int(pool.present.sum(axis=1).min()) // 2)
     if n < 1 or len(pool.problems) < 2:
         missing = "needs 2 problems with 2 samples each: votes of half the samples are compared"
@@ -143,3 +136,123 @@ def of_spread(pool: Pool, problems: int, samples: int, depth: int, order: float 
         "of them under the time limit.",
         partial(plots.spread, parts, problems),
     )
+
+
+# --- on the machine that is planned for
+
+
+def of_throughput(profile: Profile) -> Panel:
+    """Tokens a second over the sequences running."""
+    running, step_s = (np.array(column, float) for column in zip(*profile.steps, strict=True))
+    pacing = profile.pacing
+    x = np.geomspace(running[0], running[-1], 100)
+    y = x / (pacing.s0 + pacing.s1 * x)
+    words = f"fit: {1e3 * pacing.s0:.3g} + {1e3 * pacing.s1:.3g} x running ms a step"
+    fit = Curve(words, x, y, y, y)
+    points = "estimated from data sheets" if profile.estimated else f"measured {profile.date}"
+    return Panel(
+        "throughput",
+        f"{profile.model} on {_name(profile)}; the KV cache holds {profile.kv_tokens:,} tokens.",
+        partial(plots.throughput, running, running / step_s, fit, points),
+    )
+
+
+def of_pareto(tuning: Tuning) -> Panel:
+    """Accuracy over time of every N and M, with the Pareto front and what is recommended."""
+    planned = tuning.planned
+    points = [
+        Point("", float(grid.time_q95_s[at]) / 3600, float(accuracy), front=False)
+        for grid in (tuning.every, tuning.stopped)
+        for at, accuracy in np.ndenumerate(grid.accuracy)
+    ]
+    points += [_point(forecast, front=True) for forecast in tuning.pareto]
+    if tuning.choice is not None:
+        points.append(_point(tuning.choice.recommended, chosen=True))
+    return Panel(
+        "pareto",
+        f"{planned.problems} problems, every N and M, with all samples and with an early stop. "
+        "The line joins what nothing quicker equals; the ring is recommended, as simulated under "
+        "the budget.",
+        partial(plots.pareto, points, planned.limit_s / 3600, planned.plan_s / 3600),
+    )
+
+
+def _point(forecast: Forecast, *, front: bool = False, chosen: bool = False) -> Point:
+    name = f"N = {forecast.candidate.samples}, M = {forecast.candidate.rounds}"
+    return Point(name, forecast.time_q95_s / 3600, forecast.accuracy, front, chosen)
+
+
+def of_flips(forecaster: Forecaster, samples: int, depth: int) -> Panel:
+    """The answers that early stops change, for several thresholds; paired, on the same draws."""
+    plain = vote_rules.scores(forecaster.pool, forecaster.draws, samples, depth)
+    plain_s = forecaster.simulate_draws(samples, depth)[0].sum()
+    seconds, scores = np.moveaxis(
+        np.array([forecaster.simulate_draws(samples, depth, eps) for eps in EPS]), 1, 0
+    )
+    gains = scores - plain
+    return Panel(
+        "flips",
+        f"Votes of N = {samples} ended when the leader is so sure to stay first, half of the "
+        f"samples at once; time saved against all {samples} at once to their end, on "
+        f"{_name(forecaster.profile)}.",
+        partial(
+            plots.flips,
+            ["none" if eps == 0 else f"{eps:g}" for eps in EPS],
+            -gains.clip(max=0).mean(axis=1),
+            gains.clip(min=0).mean(axis=1),
+            1 - seconds.sum(axis=1) / plain_s,
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Whole runs under the budget: sets x orders (x problems)."""
+
+    hours: Floats  # after each problem
+    right: Floats  # problems
+
+    @property
+    def over_orders(self) -> float:
+        """The standard deviation of the problems right from one order of a set to another."""
+        return float(np.sqrt(self.right.var(axis=1, ddof=1).mean()))
+
+
+def simulated_runs(forecaster: Forecaster, candidate: Candidate) -> Runs:
+    """Random sets in random orders, with the same samples in each order of a set."""
+    seconds, right = [], []
+    for chosen in _orders(forecaster):
+        found = forecaster.simulate_run(chosen, candidate)
+        seconds.append(np.cumsum([each.effort.seconds + GAP_S for each in found]) - GAP_S)
+        right.append(sum(each.score for each in found))
+    hours = (np.array(seconds) + forecaster.profile.load_s) / 3600
+    shape = SETS, ORDERS
+    return Runs(hours.reshape(*shape, -1), np.reshape(right, shape))
+
+
+def _orders(forecaster: Forecaster) -> Iterator[Sequence[int]]:
+    """Rows of the forecaster's draws: each set in all its orders, set by set."""
+    rng = np.random.default_rng(0)
+    size, problems = len(forecaster.pool.problems), forecaster.planned.problems
+    each = len(forecaster.draws.problem) // size
+    for _ in range(SETS):
+        chosen = rng.choice(size, problems, replace=size < problems)
+        rows = chosen * each + rng.integers(each, size=problems)
+        for _ in range(ORDERS):
+            yield rng.permutation(rows).tolist()
+
+
+def of_fan(forecaster: Forecaster, candidate: Candidate, runs: Runs) -> Panel:
+    """The time used problem by problem."""
+    hours, planned = runs.hours.reshape(-1, runs.hours.shape[-1]), forecaster.planned
+    return Panel(
+        "time",
+        f"{len(hours)} runs of {planned.problems} random problems in random orders, N = "
+        f"{candidate.samples}, M = {candidate.rounds}, under the budget, on "
+        f"{_name(forecaster.profile)}.",
+        partial(plots.time_fan, hours, planned.limit_s / 3600, planned.plan_s / 3600),
+    )
+
+
+def _name(profile: Profile) -> str:
+    return f"{profile.machine} (estimated)" if profile.estimated else profile.machine

@@ -23,7 +23,7 @@ SHOWN = 300  # characters of a problem in the table; its samples hold all of it
 
 
 @dataclass(slots=True)
-class Row:
+class ProblemRow:
     """One problem over all its seeds; `blocks` are the numbers of its packed samples."""
 
     id: str
@@ -77,31 +77,31 @@ class Row:
 
 def read_rows(
     files: Sequence[Path], blocks: BinaryIO, advance: Callable[[int], None] = lambda size: None
-) -> list[Row]:
+) -> list[ProblemRow]:
     """The rows of the journals; the samples go to `blocks` as they are read, one element a seed.
 
     `advance` hears the bytes read. A solution that stands in two journals counts once.
     """
-    rows: dict[tuple[str, str], Row] = {}
+    rows: dict[tuple[str, str], ProblemRow] = {}
     seen: set[tuple[str, str, int]] = set()
     for found in (each for file in files for each in solutions_in(file, advance)):
         problem = found.problem
         key = problem.id, problem.text
         if (*key, found.seed) in seen:
             continue
-        row = rows.setdefault(key, Row(problem.id, problem.text[:SHOWN], problem.answer))
+        row = rows.setdefault(key, ProblemRow(problem.id, problem.text[:SHOWN], problem.answer))
         row.add(found, len(seen))
         blocks.write(_element(len(seen), _packed(found)))
         seen.add((*key, found.seed))
     return list(rows.values())
 
 
-def rows_of_pool(pool: Pool) -> list[Row]:
+def rows_of_pool(pool: Pool) -> list[ProblemRow]:
     """The rows of a pool without texts: a table of votes, an export."""
     return [_row_of_pool(pool, p) for p in range(len(pool.problems))]
 
 
-def row_json(row: Row) -> Mapping[str, Any]:
+def row_json(row: ProblemRow) -> Mapping[str, Any]:
     """The row as the page reads it; answers are strings, since JavaScript rounds large integers."""
     return {
         "id": row.id,
@@ -119,9 +119,9 @@ def row_json(row: Row) -> Mapping[str, Any]:
     }
 
 
-def _row_of_pool(pool: Pool, p: int) -> Row:
+def _row_of_pool(pool: Pool, p: int) -> ProblemRow:
     there = pool.present[p]
-    row = Row(pool.problems[p], "", pool.golds[p], samples=int(there.sum()))
+    row = ProblemRow(pool.problems[p], "", pool.golds[p], samples=int(there.sum()))
     row.votes.update(pool.values[p][code] for code in pool.answer[p][there] if code >= 0)
     row.answers.append(row.votes.most_common(1)[0][0] if row.votes else 0)
     row.tokens = int(pool.tokens[p].sum())

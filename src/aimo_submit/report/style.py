@@ -90,7 +90,7 @@ def limits(line: Any, limit_h: float, usable_h: float) -> None:
     line(usable_h, color=WRONG, lw=1.1, ls=DASHED, label="limit less the reserve")
 
 
-def svg(figure: Figure) -> str:
+def svg(figure: Figure, title: str) -> str:
     """The figure as an element to stand in a page, in the page's colours and font."""
     content = io.StringIO()
     with style():
@@ -99,6 +99,7 @@ def svg(figure: Figure) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.S)
     head, rest = text.split(">", 1)
     head = re.sub(r' (width|height)="[^"]*"', "", head)
+    head = head.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
     for name, colour in COLOURS.items():
         rest = rest.replace(colour, f"var(--{name})")
     return f"{head}>" + re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", rest)

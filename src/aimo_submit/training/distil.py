@@ -4,12 +4,17 @@ The way of the AIMO-1 winner (huggingface.co/blog/winning-aimo-progress-prize, "
 reasoning"): a teacher writes solutions whose code is run, those that miss the gold answer are
 dropped, and what stays unsolved is tried again, three times. Every sample goes through the kit's
 own loop and into a journal, so that a killed run resumes.
+
+Problems that are measured on are left out. Texts are compared as a reader would: case, spaces,
+dollars and braces make no difference, numbers and operators do.
 """
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
@@ -19,12 +24,22 @@ from aimo_submit.formats import Format
 from aimo_submit.formats.families import FORMATS, Harmony
 from aimo_submit.journal import Journal, solutions_in
 from aimo_submit.records import Outcome, Problem, Round, Solution, Trace
-from aimo_submit.training.filters import HeldOut, distinct, words_of
+
+Words = tuple[str, ...]
+
+GRAM = 13  # words in a row that give a problem away: GPT-3's, arXiv 2005.14165, appendix C
+# A run that stands in so many problems of the sets gives none of them away: "m/n, where m and n
+# are relatively prime positive integers. Find m+n".
+BOILERPLATE = 3
+SHINGLE = 3  # words in a row by which solutions are compared
+ALIKE = 0.8  # of their runs, and two solutions are near-duplicates
 
 _NUMINA = FORMATS["numina_tir"]
+_WORD = re.compile(r"[^\W\d_]+|\d+|[-+*/^=<>!|]")
+_DRESS = re.compile(r"\\(?:left|right|displaystyle|quad|[,;!:])(?![a-z])")
 
 
-class Row(TypedDict):
+class TrainingRow(TypedDict):
     """One solution, in the columns of AI-MO/NuminaMath-TIR."""
 
     problem: str
@@ -33,7 +48,7 @@ class Row(TypedDict):
 
 
 @dataclass(slots=True)
-class Chosen:
+class Selection:
     """The problems to be solved, and why the others were left."""
 
     problems: list[Problem] = field(default_factory=list)
@@ -43,10 +58,10 @@ class Chosen:
 
 
 @dataclass(slots=True)
-class Harvest:
-    """The rows, and what became of all that was sampled."""
+class Dataset:
+    """Training rows, with counts of what was sampled and of what was dropped."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[TrainingRow] = field(default_factory=list)
     samples: int = 0
     right: int = 0  # with the gold answer
     unsound: int = 0  # of these: their last code failed
@@ -54,9 +69,9 @@ class Harvest:
     solved: int = 0  # problems
 
 
-def choose(problems: Sequence[Problem], held_out: HeldOut) -> Chosen:
+def select_problems(problems: Sequence[Problem], held_out: HeldOut) -> Selection:
     """The problems with an answer, each once, that no set which is measured on has."""
-    chosen, seen = Chosen(), set()
+    chosen, seen = Selection(), set()
     for problem in problems:
         words = words_of(problem.text)
         if problem.answer is None:
@@ -93,9 +108,9 @@ def unsolved(problems: Sequence[Problem], journal: Path) -> list[Problem]:
     return [problem for problem in problems if problem.text not in solved]
 
 
-def harvest(problems: Sequence[Problem], journal: Path, format: Format, keep: int) -> Harvest:
+def dataset_of(problems: Sequence[Problem], journal: Path, format: Format, keep: int) -> Dataset:
     """Up to `keep` solutions of each problem, no two alike, in the order of the problems."""
-    found, rows = Harvest(), dict[str, list[Row]]()
+    found, rows = Dataset(), dict[str, list[TrainingRow]]()
     wanted = {problem.text for problem in problems}
     for solution in solutions_in(journal):
         if solution.problem.text in wanted:
@@ -104,7 +119,7 @@ def harvest(problems: Sequence[Problem], journal: Path, format: Format, keep: in
     return found
 
 
-def _rows(solution: Solution, format: Format, keep: int, found: Harvest) -> list[Row]:
+def _rows(solution: Solution, format: Format, keep: int, found: Dataset) -> list[TrainingRow]:
     right = _right(solution)
     texts = [written(trace, format) for trace in right if sound(trace)]
     kept = [texts[at] for at in distinct(texts)]
@@ -116,10 +131,10 @@ def _rows(solution: Solution, format: Format, keep: int, found: Harvest) -> list
     return [_row(solution.problem.text, text) for text in kept[:keep]]
 
 
-def _row(problem: str, solution: str) -> Row:
+def _row(problem: str, solution: str) -> TrainingRow:
     turns = (("user", problem), ("assistant", solution))
     messages = [{"content": content, "role": role} for role, content in turns]
-    return Row(problem=problem, solution=solution, messages=messages)
+    return TrainingRow(problem=problem, solution=solution, messages=messages)
 
 
 def _right(solution: Solution) -> list[Trace]:
@@ -147,3 +162,60 @@ def _fenced(turn: Round, format: Format) -> str:
         return said
     code = f"{_NUMINA.code_begin}\n{turn.code}\n{_NUMINA.code_end}\n{_NUMINA.stop[0]}"
     return f"{said}\n{code}{_NUMINA.show(turn.execution)}\n"
+
+
+# --- the same text: by its words, by long runs of words, by most of its short ones
+
+
+def words_of(text: str) -> Words:
+    """The text as lower-case words, numbers and operators."""
+    plain = unicodedata.normalize("NFKC", text).casefold().replace("\\dfrac", "\\frac")
+    return tuple(_WORD.findall(_DRESS.sub(" ", plain)))
+
+
+def grams(words: Words, size: int) -> set[Words]:
+    """The runs of so many words; of a shorter text the whole of it."""
+    return {words[at : at + size] for at in range(max(1, len(words) - size + 1))}
+
+
+class HeldOut:
+    """Problems that are measured on, by the name of their set; none of them may be trained on."""
+
+    def __init__(self, sets: Mapping[str, Iterable[str]]) -> None:
+        self._whole: dict[Words, str] = {}
+        for name, texts in sets.items():
+            for text in texts:
+                self._whole.setdefault(words_of(text), name)
+        found = Counter(gram for words in self._whole for gram in _long(words))
+        self._runs = {
+            gram: name
+            for words, name in self._whole.items()
+            for gram in _long(words)
+            if found[gram] < BOILERPLATE
+        }
+
+    def set_of(self, text: str) -> str | None:
+        """The set that has the problem, whole or a run of `GRAM` words of it; None: none has."""
+        words = words_of(text)
+        runs = (self._runs[gram] for gram in _long(words) if gram in self._runs)
+        return self._whole.get(words) or next(runs, None)
+
+
+def _long(words: Words) -> set[Words]:
+    """The runs of `GRAM` words or numbers; a formula's operators make none longer."""
+    said = tuple(word for word in words if word.isalnum())
+    return grams(said, GRAM) if len(said) >= GRAM else set()
+
+
+def distinct(texts: Sequence[str]) -> Iterator[int]:
+    """Places of the texts that are no near-duplicates of one before them."""
+    kept: list[set[Words]] = []
+    for at, text in enumerate(texts):
+        runs = grams(words_of(text), SHINGLE)
+        if not any(_alike(runs, other) for other in kept):
+            kept.append(runs)
+            yield at
+
+
+def _alike(one: set[Words], two: set[Words]) -> bool:
+    return len(one & two) >= ALIKE * len(one | two)

@@ -1,4 +1,4 @@
-"""A card's model in fewer bits: GPTQ (arXiv 2210.17323), and a card for what came out.
+"""A card's model in fewer bits: GPTQ (arXiv 2210.17323), compared with the original, and its card.
 
 By gptqmodel, the maintained successor of auto-gptq; both write the same tensors. auto-gptq itself
 works in one pinned environment on a CUDA machine only: `AUTO_GPTQ`.
@@ -11,9 +11,10 @@ import importlib
 import importlib.metadata
 import importlib.util
 import json
+import math
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +22,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from aimo_submit.cards import Card
-from aimo_submit.errors import UserError, install
-from aimo_submit.toml import read_toml, toml_value
-from aimo_submit.training.calibration import Fidelity
+from aimo_submit.errors import UserError, need
+from aimo_submit.toml import read_toml, to_toml
+from aimo_submit.training.calibration import Text
 
 GROUP = 128  # weights that share a scale
 BATCH = 4  # texts at once
-MAX_TOKENS = 2048  # of a calibration text
+MAX_TOKENS = 2048  # of a text
+PROMPTS_AT_ONCE = 16  # that both models continue
+NEW_TOKENS = 64  # of a greedy continuation
 
 # The surroundings in which auto-gptq's last release still works.
 AUTO_GPTQ = "pip install auto-gptq==0.7.1 'transformers>=4.45,<4.50' 'peft>=0.13,<0.15'"
@@ -67,26 +70,9 @@ def quantise(card: Card, recipe: Recipe, texts: Sequence[str], folder: Path) -> 
             shutil.copy(file, folder / file.name)
 
 
-def write_card(original: Path, recipe: Recipe, folder: Path, seen: Fidelity) -> Path:
-    """The quantised model's own card, beside its folder: the original's, with what differs."""
-    data, name = read_toml(original), folder.name
-    measured = {"against": data["name"], **dataclasses.asdict(seen)}
-    data |= {"name": name, "source": {"path": name}, "measured": measured}
-    data["quantisation"] = {
-        "method": "gptq",
-        "bits": recipe.bits,
-        "group": GROUP,
-        "act_order": recipe.act_order,
-    }
-    data.pop("training", None)
-    path = folder.parent / f"{name}.toml"
-    path.write_text(_toml(data), encoding="utf-8")
-    return path
-
-
 def _check_sizes(card: Card) -> None:
     """A layer whose input does not divide into groups fails after minutes; this says so at once."""
-    config = _json(card.path / "config.json")
+    config = json.loads((card.path / "config.json").read_text(encoding="utf-8"))
     for name in ("hidden_size", "intermediate_size"):
         if (size := config.get(name)) and size % GROUP:
             raise UserError(f"{card.name}: {name} {size} does not divide into groups of {GROUP}")
@@ -97,7 +83,7 @@ def _check_sizes(card: Card) -> None:
 def _gptqmodel(card: Card, recipe: Recipe, texts: Sequence[str], folder: Path) -> None:
     if (os.cpu_count() or 1) <= 2:
         os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")  # its own default fails there
-    library = _imported("gptqmodel", install("quantize"))
+    library = need("gptqmodel", "quantize")
     config = library.QuantizeConfig(bits=recipe.bits, group_size=GROUP, desc_act=recipe.act_order)
     with TemporaryDirectory() as scratch, chdir(scratch):  # it leaves logs where it runs
         model = library.GPTQModel.load(str(card.path), config)
@@ -107,7 +93,10 @@ def _gptqmodel(card: Card, recipe: Recipe, texts: Sequence[str], folder: Path) -
 
 def _auto_gptq(card: Card, recipe: Recipe, texts: Sequence[str], folder: Path) -> None:
     _check_auto_gptq()
-    library = _imported("auto_gptq", AUTO_GPTQ)
+    try:
+        library = importlib.import_module("auto_gptq")
+    except ImportError as error:
+        raise UserError(f"auto_gptq cannot be imported ({error}): {AUTO_GPTQ}") from error
     config = library.BaseQuantizeConfig(
         bits=recipe.bits, group_size=GROUP, desc_act=recipe.act_order
     )
@@ -122,26 +111,15 @@ TOOLS = tuple(_WRITERS)
 
 def _check_auto_gptq() -> None:
     """auto-gptq imports elsewhere too, and then fails in the middle of its work."""
+    import torch
+
     version = importlib.metadata.version("transformers")
     suits = (4, 45) <= tuple(int(part) for part in version.split(".")[:2]) < (4, 50)
-    if not suits or importlib.util.find_spec("auto_gptq") is None or not _has_cuda():
+    if not suits or importlib.util.find_spec("auto_gptq") is None or not torch.cuda.is_available():
         raise UserError(
             f"auto-gptq needs a CUDA machine and an environment of its own ({AUTO_GPTQ}); here is "
             f"transformers {version}: use gptqmodel, which writes the same"
         )
-
-
-def _has_cuda() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
-
-
-def _imported(name: str, remedy: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise UserError(f"{name} cannot be imported ({error}): {remedy}") from error
 
 
 def _tokenised(card: Card, texts: Sequence[str]) -> list[dict[str, list[int]]]:
@@ -152,15 +130,98 @@ def _tokenised(card: Card, texts: Sequence[str]) -> list[dict[str, list[int]]]:
     return [{"input_ids": each, "attention_mask": [1] * len(each)} for each in ids]
 
 
-def _json(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf-8")))
+# --- against the original
 
 
-def _toml(data: Mapping[str, Any]) -> str:
-    """The card's text: plain keys first, then tables."""
-    plain = {name: value for name, value in data.items() if not isinstance(value, dict)}
-    tables = {name: value for name, value in data.items() if isinstance(value, dict)}
-    lines = [f"{name} = {toml_value(value)}" for name, value in plain.items()]
-    for name, table in tables.items():
-        lines += ["", f"[{name}]", *(f"{key} = {toml_value(v)}" for key, v in table.items())]
-    return "\n".join(lines) + "\n"
+@dataclass(frozen=True, slots=True)
+class Fidelity:
+    """The quantised model against the original."""
+
+    prompts: int
+    equal: float  # share of the prompts whose greedy continuations are the same, token by token
+    tokens: int  # on which the perplexity is taken: what followed the prompts
+    perplexity: float  # of the quantised model
+    original: float  # perplexity of the original
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """One model's greedy continuations, and its mean loss on texts."""
+
+    greedy: list[list[int]]
+    loss: float  # nats a token
+    tokens: int
+
+
+def measure_fidelity(original: Path, quantised: Path, texts: Sequence[Text]) -> Fidelity:
+    """Loads the two one after the other: a GPU that holds one 7B model need not hold two."""
+    before, after = (observe(path, texts) for path in (original, quantised))
+    same = sum(a == b for a, b in zip(before.greedy, after.greedy, strict=True))
+    return Fidelity(
+        prompts=len(texts),
+        equal=round(same / len(texts), 4),
+        tokens=after.tokens,
+        perplexity=round(math.exp(after.loss), 4),
+        original=round(math.exp(before.loss), 4),
+    )
+
+
+def observe(path: Path, texts: Sequence[Text]) -> Behaviour:
+    """Runs the model of that folder, in float16 on a GPU and in float32 without one."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    # Half precision on a CPU is slow, and not what a GPU computes either.
+    dtype = torch.float16 if device == "cuda" else torch.float32
+    tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    loaded: Any = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+    model = loaded.to(device).eval()
+    with torch.inference_mode():
+        greedy = [each for batch in _batches(texts) for each in _greedy(model, tokenizer, batch)]
+        losses = [_loss(model, tokenizer, text) for text in texts]
+    tokens = sum(count for _, count in losses)
+    return Behaviour(greedy, math.fsum(loss for loss, _ in losses) / max(1, tokens), tokens)
+
+
+def _batches(texts: Sequence[Text]) -> Iterator[list[str]]:
+    prompts = [text.prompt for text in texts]
+    return (prompts[at : at + PROMPTS_AT_ONCE] for at in range(0, len(prompts), PROMPTS_AT_ONCE))
+
+
+def _greedy(model: Any, tokenizer: Any, prompts: list[str]) -> list[list[int]]:
+    inputs = tokenizer(prompts, return_tensors="pt", padding=True).to(model.device)
+    inputs.pop("token_type_ids", None)
+    pad = tokenizer.pad_token_id
+    drawn = model.generate(**inputs, do_sample=False, max_new_tokens=NEW_TOKENS, pad_token_id=pad)
+    new = drawn[:, inputs["input_ids"].shape[1] :].tolist()
+    return [[token for token in tokens if token != pad] for tokens in new]
+
+
+def _loss(model: Any, tokenizer: Any, text: Text) -> tuple[float, int]:
+    """The summed loss in nats on what follows the prompt, and how many tokens that is."""
+    asked = len(tokenizer(text.prompt)["input_ids"])
+    cut = {"truncation": True, "max_length": MAX_TOKENS}
+    ids = tokenizer(text.whole, return_tensors="pt", **cut)["input_ids"].to(model.device)
+    labels = ids.clone()
+    labels[:, :asked] = -100  # what transformers leaves out of a loss
+    count = ids.shape[1] - asked
+    return (float(model(ids, labels=labels).loss) * count, count) if count > 0 else (0.0, 0)
+
+
+def write_card(original: Path, recipe: Recipe, folder: Path, seen: Fidelity) -> Path:
+    """The quantised model's own card, beside its folder: the original's, with what differs."""
+    data, name = read_toml(original), folder.name
+    measured = {"against": data["name"], **dataclasses.asdict(seen)}
+    data |= {"name": name, "source": {"path": name}, "measured": measured}
+    data["quantisation"] = {
+        "method": "gptq",
+        "bits": recipe.bits,
+        "group": GROUP,
+        "act_order": recipe.act_order,
+    }
+    data.pop("training", None)
+    path = folder.parent / f"{name}.toml"
+    path.write_text(to_toml(data), encoding="utf-8")
+    return path

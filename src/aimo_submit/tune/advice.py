@@ -1,35 +1,59 @@
-"""A tuning in words and as settings: the reason, what is still unsure, the TOML to run."""
+"""A tuning in words and as settings: the reason, the doubts, the TOML to run; and what if.
+
+What if compares two candidates of one's own on the same recorded problems.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from aimo_submit.config import ENGINES, Config, settings_that
+from aimo_submit.errors import UserError
+from aimo_submit.toml import parse_value
 from aimo_submit.tune.choosing import ENOUGH
-from aimo_submit.tune.forecast import Outlook, Way, paired
-from aimo_submit.tune.tuner import Choice, Tuning
+from aimo_submit.tune.forecast import Candidate, Forecast, StopRule, paired
+from aimo_submit.tune.tuner import Choice, Tuner, Tuning
+from aimo_submit.tune.vote_rules import known
 
 SPARE = (1.5, 2.0)  # samples to record for each that votes
 KNOWN = 0.05  # half an interval of accuracy that calls for no more problems
+ASKED = ("samples", "rounds", "early_stop", "vote")  # in a what-if
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What is recommended and why, what is still unsure, and the configuration to run."""
+
+    reason: str
+    warnings: Sequence[str] = ()
+    toml: str = ""
+
+
+def advise(tuning: Tuning, choice: Choice, settings: Mapping[str, Any]) -> Advice:
+    """The advice that a report gives."""
+    config = config_of(tuning, choice.recommended, settings)
+    told = f"Recommended: {reason(tuning, choice)}"
+    return Advice(told, warnings(tuning, settings), config.to_toml())
 
 
 def reason(tuning: Tuning, choice: Choice) -> str:
     """Why that was chosen, in two sentences."""
-    chosen, candidate, best = choice.recommended, choice.candidate, choice.best
+    chosen, quickest, best = choice.recommended, choice.quickest, choice.best
     low, high = chosen.interval
     first = (
-        f"{chosen.setting} is right in {chosen.accuracy:.1%} ({low:.1%} to {high:.1%}) of such "
-        f"problems and ends {tuning.terms.problems} of them in {clock(chosen.time_q95_s)} of "
-        f"{clock(tuning.terms.limit_s)} in 95 of 100 runs."
+        f"{chosen.candidate} is right in {chosen.accuracy:.1%} ({low:.1%} to {high:.1%}) of such "
+        f"problems and ends {tuning.planned.problems} of them in {clock(chosen.time_q95_s)} of "
+        f"{clock(tuning.planned.limit_s)} in 95 of 100 runs."
     )
-    gain, low, high = paired(candidate, best)
-    if candidate is best:
+    gain, low, high = paired(quickest, best)
+    if quickest is best:
         return f"{first} Nothing that fits the time is more accurate."
     return (
-        f"{first} Of what fits, {candidate.setting} is the quickest that is surely within "
-        f"{points(ENOUGH, sign='')} of the best, {best.setting}, which is {points(gain)} ahead "
+        f"{first} Of what fits, {quickest.candidate} is the quickest that is surely within "
+        f"{points(ENOUGH, sign='')} of the best, {best.candidate}, which is {points(gain)} ahead "
         f"({points(low)} to {points(high)})."
     )
 
@@ -47,9 +71,9 @@ def _of_pool(tuning: Tuning) -> Iterator[str]:
             "no time can be foreseen, so nothing is recommended: the pool holds no lengths, or "
             "no --profile was given"
         )
-    if tuning.lengths and tuning.lengths.interval[1] < 1:
+    if tuning.length_ratio and tuning.length_ratio.interval[1] < 1:
         yield (
-            f"wrong samples are {tuning.lengths.ratio:.2f} times as long as right ones: they "
+            f"wrong samples are {tuning.length_ratio.ratio:.2f} times as long as right ones: they "
             "finish first, which early stopping favours; compare the ways to stop below"
         )
 
@@ -74,7 +98,7 @@ def _of_choice(tuning: Tuning) -> Iterator[str]:
     choice = tuning.choice
     if choice is None:
         return
-    samples, rounds = choice.recommended.setting.samples, choice.recommended.setting.rounds
+    samples, rounds = choice.recommended.candidate.samples, choice.recommended.candidate.rounds
     few, many = (math.ceil(spare * samples) for spare in SPARE)
     if tuning.recorded < few:
         yield (
@@ -96,7 +120,7 @@ def _of_choice(tuning: Tuning) -> Iterator[str]:
 
 
 def _too_few_problems(tuning: Tuning, choice: Choice) -> Iterator[str]:
-    """How many problems would tell how accurate the recommended setting is."""
+    """How many problems would tell how accurate the recommended candidate is."""
     low, high = choice.recommended.interval
     half = (high - low) / 2
     if half <= KNOWN:
@@ -120,22 +144,22 @@ def clock(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"
 
 
-def config_of(tuning: Tuning, chosen: Outlook, settings: Mapping[str, Any]) -> Config:
+def config_of(tuning: Tuning, chosen: Forecast, settings: Mapping[str, Any]) -> Config:
     """The settings that run what was chosen, sampling as the pool was sampled."""
     sampled = settings_that("same", "told")
     given = {name: settings[name] for name in sampled if name in settings}
     if tuning.profile and tuning.profile.engine in ENGINES:
         given["engine"] = tuning.profile.engine
-    setting = chosen.setting
+    candidate = chosen.candidate
     return Config.of(
         {
             **given,
-            "samples": setting.samples,
-            "rounds": setting.rounds,
-            "vote": setting.vote,
-            "total_time_s": tuning.terms.limit_s,
-            "problems": tuning.terms.problems,
-            "early_stop": setting.early_stop if setting.way is Way.BUDGET else None,
+            "samples": candidate.samples,
+            "rounds": candidate.rounds,
+            "vote": candidate.vote,
+            "total_time_s": tuning.planned.limit_s,
+            "problems": tuning.planned.problems,
+            "early_stop": candidate.early_stop if candidate.stop is StopRule.BUDGET else None,
         }
     )
 
@@ -145,3 +169,66 @@ def toml(tuning: Tuning, choice: Choice, settings: Mapping[str, Any]) -> str:
     notes = [reason(tuning, choice), *(f"Warning: {line}." for line in warnings(tuning, settings))]
     above = "".join(f"# {line}\n" for line in notes)
     return above + config_of(tuning, choice.recommended, settings).to_toml()
+
+
+# --- what if
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two candidates' forecasts, and by how much the second is more accurate; 90%, paired."""
+
+    first: Forecast
+    second: Forecast
+
+    @property
+    def gain(self) -> tuple[float, float, float]:
+        """The difference and its interval."""
+        return paired(self.first, self.second)
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """Names and values of `samples=16,rounds=2`."""
+    given = dict(parse_value(part) for part in text.split(","))
+    for name in given:
+        if name not in ASKED:
+            can = f"{', '.join(ASKED[:-1])} and {ASKED[-1]} can"
+            raise UserError(f"--what-if {text}: {name!r} cannot be told from a pool; {can}")
+    Config.of(given)
+    known(given.get("vote", "majority"))
+    return given
+
+
+def compare_candidates(
+    tuner: Tuner, a: Mapping[str, Any], b: Mapping[str, Any]
+) -> list[Comparison]:
+    """The two with the samples as they were recorded and, on a known machine, under the budget."""
+    stops = (StopRule.EVERY, StopRule.BUDGET) if tuner.timed else (StopRule.EVERY,)
+    made = []
+    for stop in stops:
+        first, second = (
+            tuner.forecaster.forecast(_candidate(tuner, given, stop)) for given in (a, b)
+        )
+        made.append(Comparison(first, second))
+    return made
+
+
+def asked_of(candidate: Candidate) -> dict[str, Any]:
+    """The candidate as it would be asked for."""
+    return {name: getattr(candidate, name) for name in ASKED}
+
+
+def _candidate(tuner: Tuner, given: Mapping[str, Any], stop: StopRule) -> Candidate:
+    """The candidate asked for; what it does not name is as it was recorded."""
+    depth = tuner.forecaster.pool.tokens.shape[2]
+    samples, rounds = given.get("samples", tuner.recorded), given.get("rounds", depth)
+    for name, value, most in (("samples", samples, tuner.recorded), ("rounds", rounds, depth)):
+        if value > most:
+            raise UserError(
+                f"--what-if {name}={value}: the pool holds {most} {name}; ask for at most {most}, "
+                "or record more with eval"
+            )
+    eps = given.get("early_stop")
+    if stop is StopRule.EVERY and eps is not None:
+        stop = StopRule.STOPPED
+    return Candidate(samples, rounds, stop, eps, given.get("vote", "majority"))

@@ -12,14 +12,14 @@ import numpy as np
 
 from aimo_submit.evaluate.bootstrap import interval, population
 from aimo_submit.pool.arrays import Pool
-from aimo_submit.tune.forecast import Outlook
+from aimo_submit.tune.forecast import Forecast, paired
 
 ENOUGH = 0.02  # 1 problem of 50: surely no further behind the best is as good as it
-SHORTLIST = 4  # settings played under the budget, besides the one that the grids recommend
+SHORTLIST = 4  # candidates simulated under the budget, besides the one that the grids recommend
 
 
 @dataclass(frozen=True, slots=True)
-class Lengths:
+class LengthRatio:
     """How many times as long wrong samples are as right ones of the same problem; 90%."""
 
     ratio: float
@@ -39,38 +39,38 @@ def usable(pool: Pool) -> Pool:
     return dataclasses.replace(pool, **parts)
 
 
-def front(points: Sequence[Outlook]) -> tuple[Outlook, ...]:
+def pareto_front(points: Sequence[Forecast]) -> tuple[Forecast, ...]:
     """The points that are more accurate than all that take less time, by time."""
-    made: list[Outlook] = []
+    made: list[Forecast] = []
     for point in sorted(points, key=lambda p: (p.time_q95_s, -p.accuracy)):
         if not made or point.accuracy > made[-1].accuracy + 1e-12:
             made.append(point)
     return tuple(made)
 
 
-def shortlist(pareto: Sequence[Outlook], base: Outlook | None) -> list[tuple[int, int]]:
-    """N and M of what is played under the budget: the base, and what on the front takes longer."""
-    start = [] if base is None else [(base.setting.samples, base.setting.rounds)]
+def shortlist(pareto: Sequence[Forecast], base: Forecast | None) -> list[tuple[int, int]]:
+    """N and M to simulate under the budget: the base, and what on the front takes longer."""
+    start = [] if base is None else [(base.candidate.samples, base.candidate.rounds)]
     least_s = 0.0 if base is None else base.time_q95_s
-    longer = [(o.setting.samples, o.setting.rounds) for o in pareto if o.time_q95_s > least_s]
+    longer = [(o.candidate.samples, o.candidate.rounds) for o in pareto if o.time_q95_s > least_s]
     distinct = [pair for pair in dict.fromkeys(longer) if pair not in start]
     picked = np.linspace(len(distinct) - 1, 0, min(SHORTLIST, len(distinct))).round()
     return start + [distinct[int(k)] for k in sorted(picked)]
 
 
-def fitting(outlooks: Sequence[Outlook], plan_s: float) -> list[Outlook]:
+def within_time(forecasts: Sequence[Forecast], plan_s: float) -> list[Forecast]:
     """Those that end within the seconds in 95 of 100 runs."""
-    return [o for o in outlooks if o.time_q95_s <= plan_s]
+    return [o for o in forecasts if o.time_q95_s <= plan_s]
 
 
-def most_accurate(outlooks: Sequence[Outlook]) -> Outlook:
+def most_accurate(forecasts: Sequence[Forecast]) -> Forecast:
     """The one with the highest accuracy."""
-    return max(outlooks, key=lambda o: o.accuracy)
+    return max(forecasts, key=lambda o: o.accuracy)
 
 
-def choose(outlooks: Sequence[Outlook], plan_s: float) -> Outlook | None:
+def choose(forecasts: Sequence[Forecast], plan_s: float) -> Forecast | None:
     """The quickest that fits and is surely within ENOUGH of the most accurate; None: none fits."""
-    within = sorted(fitting(outlooks, plan_s), key=lambda o: o.time_q95_s)
+    within = sorted(within_time(forecasts, plan_s), key=lambda o: o.time_q95_s)
     if not within:
         return None
     best = most_accurate(within)
@@ -78,12 +78,12 @@ def choose(outlooks: Sequence[Outlook], plan_s: float) -> Outlook | None:
     return within[int(np.argmax(behind <= ENOUGH))]
 
 
-def certain(difference: tuple[float, float, float]) -> bool:
-    """Whether the difference's whole interval lies above 0."""
-    return difference[1] > 0
+def clearly_better(first: Forecast, second: Forecast) -> bool:
+    """True if the second is surely more accurate: the whole paired interval lies above 0."""
+    return paired(first, second)[1] > 0
 
 
-def lengths(pool: Pool) -> Lengths | None:
+def length_ratio(pool: Pool) -> LengthRatio | None:
     """How long wrong samples are; None where no problem has both, or nothing has a length."""
     tokens = pool.tokens.sum(axis=2)
     log = np.log(np.maximum(tokens, 1))
@@ -95,4 +95,4 @@ def lengths(pool: Pool) -> Lengths | None:
     means = [(log * part).sum(axis=1)[both] / part.sum(axis=1)[both] for part in (right, wrong)]
     off = means[1] - means[0]
     low, high = map(math.exp, interval(off))
-    return Lengths(math.exp(off.mean()), (low, high))
+    return LengthRatio(math.exp(off.mean()), (low, high))

@@ -1,8 +1,8 @@
-"""What a setting would come to on a pool's problems and a profile's machine: accuracy and time.
+"""Accuracy and time of a candidate on a pool's problems and a profile's machine.
 
 Where every sample is taken, accuracy is exact. Where the vote may be stopped, or another rule
 decides it, the difference to the plain vote of the same samples is added to the exact figure: it
-varies far less than the figure itself.
+varies far less than the figure itself. Times are simulated (`simulation.py`).
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from aimo_submit.budget import REFILL, Allotment, Budget, Terms
+from aimo_submit.budget import REFILL, Allotment, Budget, Terms, pooled, reserve
 from aimo_submit.evaluate.bootstrap import interval
 from aimo_submit.pool.arrays import Pool
 from aimo_submit.records import Named
 from aimo_submit.tune.accuracy import accuracies
 from aimo_submit.tune.profile import Profile
-from aimo_submit.tune.replay import Draws, Replayed, draw, fitting, replay
-from aimo_submit.tune.simulation import Clock, Played, Policy, Samples, play, run
+from aimo_submit.tune.simulation import Policy, Samples, Simulated, simulate_problem
+from aimo_submit.tune.vote_rules import Draws, draw
 from aimo_submit.tune.vote_rules import scores as rule_scores
 
-DRAWS = 500  # replayed for each setting, at least
+DRAWS = 500  # simulated for each candidate, at least
 RULE_DRAWS = 20  # of each problem, where rules are compared
-RUNS = 40  # played under a policy, at least
+RUNS = 40  # simulated under a policy, at least
 TOTALS = 2000  # sets of problems whose time is summed
 QUANTILE = 0.95
 GAP_S = 1.0  # the gateway's, between two problems
@@ -37,8 +37,21 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
 
-class Way(Named):
-    """How the samples of a problem come to their end."""
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """A run to come: its time limit and the number of its problems."""
+
+    limit_s: float
+    problems: int = 50
+
+    @property
+    def plan_s(self) -> float:
+        """The limit without the reserve (`budget.py`)."""
+        return self.limit_s - reserve(self.limit_s)
+
+
+class StopRule(Named):
+    """The rule by which the samples of a problem come to their end."""
 
     EVERY = "every sample"
     STOPPED = "early stop"  # of a pool: `early_stop` without a limit of time
@@ -47,31 +60,31 @@ class Way(Named):
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """What is foreseen."""
+class Candidate:
+    """N and M, a rule to stop and a vote, to be weighed against others."""
 
     samples: int
     rounds: int
-    way: Way = Way.EVERY
+    stop: StopRule = StopRule.EVERY
     early_stop: float | None = None
     vote: str = "majority"
 
     @property
     def how(self) -> str:
         """How samples end and vote, in words."""
-        stop = "" if self.early_stop is None else f" at {self.early_stop:g}"
+        at = "" if self.early_stop is None else f" at {self.early_stop:g}"
         vote = "" if self.vote == "majority" else f", vote {self.vote}"
-        return f"{self.way}{stop}{vote}"
+        return f"{self.stop}{at}{vote}"
 
     def __str__(self) -> str:
         return f"N={self.samples} M={self.rounds} ({self.how})"
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
-    """What a setting is foreseen to come to; times are those of a whole run, loading included."""
+class Forecast:
+    """Accuracy and time of a candidate; times are those of a whole run, loading included."""
 
-    setting: Setting
+    candidate: Candidate
     scores: Floats  # P: each problem's chance to be right
     time_s: float  # mean
     time_q95_s: float
@@ -87,19 +100,18 @@ class Outlook:
         return interval(self.scores)
 
 
-def paired(a: Outlook, b: Outlook) -> tuple[float, float, float]:
+def paired(a: Forecast, b: Forecast) -> tuple[float, float, float]:
     """How far the second is ahead of the first, with the 90% interval, problem by problem."""
     return b.accuracy - a.accuracy, *interval(b.scores - a.scores)
 
 
-@dataclass(frozen=True)
-class Study:
+class Forecaster:
     """A pool on a machine, and the run that is planned; what was worked out is kept."""
 
-    pool: Pool
-    profile: Profile
-    limit_s: float
-    problems: int  # of one run
+    def __init__(self, pool: Pool, profile: Profile, planned: PlannedRun) -> None:
+        self.pool, self.profile, self.planned = pool, profile, planned
+        most = REFILL * pool.tokens.shape[1]
+        self._pace = profile.step_s(np.arange(most + 1)).tolist()
 
     @cached_property
     def exact(self) -> Floats:
@@ -108,103 +120,151 @@ class Study:
 
     @cached_property
     def draws(self) -> Draws:
-        """Enough random orders of each problem's samples."""
+        """R random orders of problems' samples, problem by problem, equally many of each."""
         return draw(self.pool, math.ceil(DRAWS / len(self.pool.problems)))
 
-    def replayed(self, samples: int, early_stop: float | None = None) -> Replayed:
-        """All draws with N samples, at every depth."""
-        depths = np.arange(1, self.pool.tokens.shape[2] + 1)
-        return replay(self.pool, self.profile, self.draws, samples, depths, early_stop)
+    @cached_property
+    def recorded(self) -> Sequence[Samples]:
+        """R: the samples of each draw."""
+        pairs = zip(self.draws.problem.tolist(), self.draws.order, strict=True)
+        return [_recorded(self.pool, problem, order) for problem, order in pairs]
+
+    def forecast(self, candidate: Candidate) -> Forecast:
+        """The candidate's accuracy and time."""
+        if candidate.stop in (StopRule.EVERY, StopRule.STOPPED):
+            seconds, scores = self.pooled(candidate)
+            totals = self.totals(seconds)
+        else:
+            scores, totals = self._under_limit(candidate)
+        if candidate.vote != "majority":
+            scores = scores + self.rule_gain(candidate)
+        return Forecast(
+            candidate, scores, float(totals.mean()), float(np.quantile(totals, QUANTILE))
+        )
+
+    def pooled(self, candidate: Candidate) -> tuple[Floats, Floats]:
+        """R seconds and P scores of a candidate without a limit of time."""
+        n, m = candidate.samples, candidate.rounds
+        seconds, stopped = self.simulate_draws(n, m, candidate.early_stop)
+        scores = self.exact[:, n - 1, m - 1]
+        if candidate.stop is StopRule.STOPPED:
+            plain = rule_scores(self.pool, self.draws, n, m)
+            scores = scores + self._by_problem(self.draws.problem, stopped - plain)
+        return seconds, scores
+
+    def simulate_draws(
+        self, samples: int, rounds: int, early_stop: float | None = None
+    ) -> tuple[Floats, Floats]:
+        """R seconds and R scores of the draws' first samples, to their end or until decided."""
+        allotment = pooled(samples, math.inf, early_stop)
+        found = (self._simulate(r, samples, rounds, allotment) for r in range(len(self.recorded)))
+        seconds, scores = np.array([(each.effort.seconds, each.score) for each in found]).T
+        return seconds, scores
+
+    def simulate_run(self, rows: Sequence[int], candidate: Candidate) -> list[Simulated]:
+        """A whole run of these draws under the candidate's policy, made before the model loads."""
+        clock, found = Clock(), list[Simulated]()
+        policy = self._policy(candidate, clock)
+        clock.now_s = self.profile.load_s
+        for row in rows:
+            most = REFILL * candidate.samples
+            found.append(self._simulate(row, most, candidate.rounds, policy.begin()))
+            clock.now_s += found[-1].effort.seconds
+            policy.end(found[-1].effort)
+            clock.now_s += GAP_S
+        return found
 
     def totals(self, seconds: Floats) -> Floats:
         """TOTALS x ...: seconds of runs, of what the draws took (first axis)."""
         rng = np.random.default_rng(1)
-        picked = rng.integers(len(seconds), size=(TOTALS, self.problems))
+        picked = rng.integers(len(seconds), size=(TOTALS, self.planned.problems))
         counts = np.stack([np.bincount(row, minlength=len(seconds)) for row in picked])
-        gaps_s = GAP_S * (self.problems - 1)
-        return np.asarray(self.profile.load_s + gaps_s + counts.astype(float) @ seconds)
+        gaps_s = GAP_S * (self.planned.problems - 1)
+        return np.asarray(self.profile.load_s + gaps_s + np.tensordot(counts, seconds, 1))
 
-    def stopped(self, samples: int, replayed: Replayed) -> Floats:
-        """P x M: accuracy where the vote of those replayed draws was stopped."""
-        depths = range(1, self.pool.tokens.shape[2] + 1)
-        plain = [rule_scores(self.pool, self.draws, samples, depth) for depth in depths]
-        gain = self._by_problem(self.draws.problem, replayed.score - np.stack(plain, axis=1))
-        return np.asarray(self.exact[:, samples - 1] + gain)
-
-    def outlook(self, setting: Setting) -> Outlook:
-        """What the setting would come to."""
-        if setting.way in (Way.EVERY, Way.STOPPED):
-            found = self._pooled(setting)
-        else:
-            found = self._under_limit(setting)
-        if setting.vote == "majority":
-            return found
-        return dataclasses.replace(found, scores=found.scores + self.rule_gain(setting))
-
-    def rule_gain(self, setting: Setting) -> Floats:
-        """P: what the setting's rule gains over the majority on the same samples."""
+    def rule_gain(self, candidate: Candidate) -> Floats:
+        """P: what the candidate's rule gains over the majority on the same samples."""
         draws = draw(self.pool, RULE_DRAWS, seed=2)
-        score = partial(rule_scores, self.pool, draws, setting.samples, setting.rounds)
-        return self._by_problem(draws.problem, score(setting.vote) - score())
+        score = partial(rule_scores, self.pool, draws, candidate.samples, candidate.rounds)
+        return self._by_problem(draws.problem, score(candidate.vote) - score())
 
-    def _pooled(self, setting: Setting) -> Outlook:
-        depth = setting.rounds - 1
-        stopped = setting.way is Way.STOPPED
-        replayed = self.replayed(setting.samples, setting.early_stop if stopped else None)
-        totals = self.totals(replayed.seconds[:, depth])
-        scores = self.exact[:, setting.samples - 1, depth]
-        if stopped:
-            scores = self.stopped(setting.samples, replayed)[:, depth]
-        return _outlook(setting, scores, totals)
-
-    def _under_limit(self, setting: Setting) -> Outlook:
-        """The setting played under its policy, each problem at least once."""
-        plain = rule_scores(self.pool, self.draws, setting.samples, setting.rounds)
+    def _under_limit(self, candidate: Candidate) -> tuple[Floats, Floats]:
+        """P scores and the seconds of runs under the candidate's policy, each problem in one."""
+        plain = rule_scores(self.pool, self.draws, candidate.samples, candidate.rounds)
         rows, gains, totals = [], [], []
-        games = Games(self, setting)
+        gaps_s = GAP_S * (self.planned.problems - 1)
         for chosen in self._runs():
-            clock = Clock()
-            played = games.run(chosen, self._policy(setting, clock), clock)
+            found = self.simulate_run(chosen, candidate)
             rows += chosen
-            gains += [float(p.answer == 0) - plain[r] for p, r in zip(played, chosen, strict=True)]
-            totals.append(clock.now_s - GAP_S)
+            gains += [p.score - plain[row] for p, row in zip(found, chosen, strict=True)]
+            totals.append(self.profile.load_s + gaps_s + sum(p.effort.seconds for p in found))
         gain = self._by_problem(self.draws.problem[rows], np.array(gains))
-        scores = self.exact[:, setting.samples - 1, setting.rounds - 1] + gain
-        return _outlook(setting, scores, np.array(totals))
+        return self.exact[:, candidate.samples - 1, candidate.rounds - 1] + gain, np.array(totals)
 
     def _runs(self) -> Iterator[list[int]]:
         """The draws of each run; the same for all settings, every problem about equally often."""
         rng, size, each = np.random.default_rng(3), len(self.pool.problems), len(self.draws.problem)
         each //= size
-        runs = max(RUNS, math.ceil(size / self.problems))
-        rounds = math.ceil(runs * self.problems / size)
+        runs = max(RUNS, math.ceil(size / self.planned.problems))
+        rounds = math.ceil(runs * self.planned.problems / size)
         stream = np.concatenate([rng.permutation(size) * each + k % each for k in range(rounds)])
         for k in range(runs):
-            yield stream[k * self.problems : (k + 1) * self.problems].tolist()
+            yield stream[k * self.planned.problems : (k + 1) * self.planned.problems].tolist()
 
-    def _policy(self, setting: Setting, clock: Clock) -> Policy:
-        if setting.way is Way.SHARES:
-            share_s = (self.limit_s - self.profile.load_s) / self.problems - GAP_S
-            return _Shares(share_s, setting.samples)
-        return self.budget(setting, clock)
+    def _simulate(self, row: int, samples: int, rounds: int, allotment: Allotment) -> Simulated:
+        """The draw's first samples under the allotment, no wider than the KV cache allows."""
+        cut = self.recorded[row].cut(samples, rounds)
+        prompt = int(self.pool.prompt_tokens[self.draws.problem[row]])
+        mean = sum(map(sum, cut.tokens)) / max(1, len(cut.tokens))
+        held = int(max(1, (self.profile.kv_tokens - prompt) // max(1, mean)))
+        if held < allotment.width:
+            allotment = dataclasses.replace(allotment, width=held)
+        begin_s, turn_s = self.profile.prefill_s * prompt, self.profile.turn_s
+        return simulate_problem(cut, allotment, self._pace.__getitem__, begin_s, turn_s)
 
-    def budget(self, setting: Setting, clock: Clock) -> Budget:
-        """The budget of a run with that setting."""
-        terms = Terms(self.limit_s, self.problems, samples=setting.samples, eps=setting.early_stop)
+    def _policy(self, candidate: Candidate, clock: Clock) -> Policy:
+        if candidate.stop is StopRule.SHARES:
+            share_s = (self.planned.limit_s - self.profile.load_s) / self.planned.problems - GAP_S
+            return _Shares(share_s, candidate.samples)
+        terms = Terms(
+            self.planned.limit_s,
+            self.planned.problems,
+            samples=candidate.samples,
+            eps=candidate.early_stop,
+        )
         return Budget(terms, clock)
 
     def _by_problem(self, problem: Ints, values: Floats) -> Floats:
-        """The mean of the values of each problem (first axis)."""
+        """The mean of the values of each problem."""
         size = len(self.pool.problems)
-        sums: Floats = np.zeros((size, *values.shape[1:]))
-        np.add.at(sums, problem, values)
         counts = np.bincount(problem, minlength=size)
-        means: Floats = sums / np.maximum(counts, 1).reshape(-1, *[1] * (values.ndim - 1))
-        return means
+        return np.asarray(np.bincount(problem, values, minlength=size) / np.maximum(counts, 1))
 
 
-def _outlook(setting: Setting, scores: Floats, totals: Floats) -> Outlook:
-    return Outlook(setting, scores, float(totals.mean()), float(np.quantile(totals, QUANTILE)))
+def _recorded(pool: Pool, problem: int, order: Ints) -> Samples:
+    """The problem's samples in that order, at full depth."""
+    kept = order[pool.present[problem, order]]
+    tokens, code_s = pool.tokens[problem, kept], pool.code_s[problem, kept]
+    if not tokens.any():  # lengths that are not known: one sample ends after the other
+        tokens[:, 0] = np.arange(1, len(kept) + 1)
+    reached = np.where(tokens > 0, np.arange(1, tokens.shape[1] + 1), 1).max(axis=1)
+    answers, answered = pool.answer[problem, kept], pool.answered[problem, kept]
+    rounds = np.maximum(reached, answered + 1).tolist()
+    return Samples(
+        answers=[a if a >= 0 else None for a in np.where(answered < 0, -1, answers).tolist()],
+        tokens=[row[:n] for row, n in zip(tokens.tolist(), rounds, strict=True)],
+        code_s=[row[: n - 1] for row, n in zip(code_s.tolist(), rounds, strict=True)],
+    )
+
+
+@dataclass
+class Clock:
+    """The seconds since a run began."""
+
+    now_s: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,49 +279,3 @@ class _Shares:
 
     def end(self, effort: object) -> None:
         pass
-
-
-class Games:
-    """Draws of a study as samples to play, cut at the setting's depth."""
-
-    def __init__(self, study: Study, setting: Setting) -> None:
-        self._pool, self._draws, self._rounds = study.pool, study.draws, setting.rounds
-        self._most = REFILL * setting.samples
-        self._profile = study.profile
-        self._pace = study.profile.step_s(np.arange(self._most + 1)).tolist()
-        self._made: dict[int, Samples] = {}
-
-    def play(self, row: int, allotment: Allotment) -> Played:
-        """The draw under the allotment, no wider than the KV cache allows."""
-        samples = self._samples(row)
-        prompt = int(self._pool.prompt_tokens[self._draws.problem[row]])
-        mean = sum(map(sum, samples.tokens)) / max(1, len(samples.tokens))
-        width = min(allotment.width, int(fitting(self._profile.kv_tokens, prompt, mean)))
-        allotment = dataclasses.replace(allotment, width=width)
-        begin_s, turn_s = self._profile.prefill_s * prompt, self._profile.turn_s
-        return play(samples, allotment, self._pace.__getitem__, begin_s, turn_s)
-
-    def run(self, rows: Sequence[int], policy: Policy, clock: Clock) -> list[Played]:
-        """A whole run of these draws under the policy, which was made before the model loads."""
-        clock.now_s = self._profile.load_s
-        return run(policy, clock, [partial(self.play, row) for row in rows], GAP_S)
-
-    def _samples(self, row: int) -> Samples:
-        if row not in self._made:
-            self._made[row] = self.cut(int(self._draws.problem[row]), self._draws.order[row])
-        return self._made[row]
-
-    def cut(self, problem: int, order: Ints) -> Samples:
-        """The problem's samples in that order, twice N at most."""
-        pool, depth = self._pool, self._rounds
-        kept = order[pool.present[problem][order]][: self._most]
-        tokens, code_s = pool.tokens[problem, kept, :depth], pool.code_s[problem, kept, :depth]
-        rounds = np.where(tokens > 0, np.arange(1, tokens.shape[1] + 1), 1).max(axis=1).tolist()
-        answered = pool.answered[problem, kept]
-        voted = ((answered >= 0) & (answered < depth)).tolist()
-        answers = pool.answer[problem, kept].tolist()
-        return Samples(
-            answers=[a if v else None for a, v in zip(answers, voted, strict=True)],
-            tokens=[row[:n] for row, n in zip(tokens.tolist(), rounds, strict=True)],
-            code_s=[row[: n - 1] for row, n in zip(code_s.tolist(), rounds, strict=True)],
-        )

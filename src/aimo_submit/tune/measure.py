@@ -28,7 +28,7 @@ _TEXT = "Find the remainder when $2^{40} + 37x$ is divided by 1000. We do it ste
 
 
 @dataclass(frozen=True, slots=True)
-class Lengths:
+class LaneLengths:
     """Of every lane's prompt, and of what it draws."""
 
     prompt: int
@@ -45,19 +45,19 @@ class Lengths:
         return self.prompt + 4 * self.drawn
 
 
-def lengths_for(context: int, sample_tokens: int) -> Lengths:
+def lane_lengths(context: int, sample_tokens: int) -> LaneLengths:
     """Lengths at which a lane holds what a running sample of the model holds."""
     drawn = max(1, min(64, context // 16))
     held = min(sample_tokens, context - 4 * drawn)
-    return Lengths(max(2, held - drawn // 2), drawn)
+    return LaneLengths(max(2, held - drawn // 2), drawn)
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What came out, and how well it foretells a batch of unequal lengths."""
+    """What came out, and how well it predicts a batch of unequal lengths."""
 
     steps: tuple[tuple[int, float], ...]
-    unrest: float  # by how much the slowest repeat of a step took longer, up to nine times
+    spread: float  # by how much the slowest repeat of a step took longer, up to nine times
     prefill_s: float  # a token
     turn_s: float  # that a lane's next turn holds all lanes up
     drawn: tuple[int, ...]  # by each lane of the batch
@@ -65,7 +65,7 @@ class Measured:
 
 
 async def measure(
-    engine: Engine, lengths: Lengths, widest: int, note: Callable[[str], None]
+    engine: Engine, lengths: LaneLengths, widest: int, note: Callable[[str], None]
 ) -> Measured:
     """Steps of 1, 2, 4 ... `widest` lanes, a prompt's token, a turn, a batch to compare with."""
     lanes = _Lanes(engine, lengths.prompt)
@@ -82,11 +82,11 @@ async def measure(
     prefill_s = await _prefill_s(lanes, steps)
     turn_s = await _turn_s(lanes, lengths, min(TAKING_TURNS, widest))
     batch = await _batch(lanes, lengths, min(CHECKED, widest))
-    unrest = min(9.0, max(max(each) / min(each) for each in found.values()) - 1)
-    return Measured(steps, unrest, prefill_s, turn_s, tuple(batch.drawn), batch.seconds)
+    spread = min(9.0, max(max(each) / min(each) for each in found.values()) - 1)
+    return Measured(steps, spread, prefill_s, turn_s, tuple(batch.drawn), batch.seconds)
 
 
-async def _batch(lanes: _Lanes, lengths: Lengths, width: int) -> _Ran:
+async def _batch(lanes: _Lanes, lengths: LaneLengths, width: int) -> _Ran:
     """A batch of unequal lengths with prompts that are new."""
     draw = random.Random(0)
     wanted = [draw.randint(1, 2 * lengths.drawn) for _ in range(width)]
@@ -107,7 +107,7 @@ async def _prefill_s(lanes: _Lanes, steps: Sequence[tuple[int, float]]) -> float
     return round(max(median(found), 0.0) / (PREFILLED * lanes.prompt), DIGITS)
 
 
-async def _turn_s(lanes: _Lanes, lengths: Lengths, width: int) -> float:
+async def _turn_s(lanes: _Lanes, lengths: LaneLengths, width: int) -> float:
     tokens, found = [lengths.drawn] * width, list[float]()
     for _ in range(REPEATS):
         whole, split = await lanes.run(tokens), await lanes.run(tokens, TURNS)

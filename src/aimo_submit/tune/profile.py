@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import itertools
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from aimo_submit.cards.fit import fit, layout_of
 from aimo_submit.errors import UserError
 from aimo_submit.machines import HARDWARE, Layout, load_s, prefill_s, step_s
 from aimo_submit.pacing import Pacing
-from aimo_submit.toml import checked, read_toml
+from aimo_submit.toml import checked, read_toml, to_toml
 
 RUNNING = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256)
 OUTPUT = 32  # tokens of a block's output and what is around it
@@ -79,13 +78,7 @@ class Profile:
 
     def to_toml(self) -> str:
         """The file that `load_profile` reads."""
-        lines = [
-            f"{f.name} = {json.dumps(getattr(self, f.name))}\n"
-            for f in dataclasses.fields(self)
-            if f.name != "steps"
-        ]
-        points = [f"    [{running}, {seconds}],\n" for running, seconds in self.steps]
-        return "".join([*lines, "steps = [  # sequences running, seconds\n", *points, "]\n"])
+        return "# steps: sequences running, seconds of a step\n" + to_toml(dataclasses.asdict(self))
 
 
 def load_profile(name: str, model: str = MODEL) -> Profile:

@@ -1,4 +1,4 @@
-"""One problem played from recorded samples, under any allotment; many, under a policy.
+"""One problem simulated from recorded samples, under any allotment.
 
 What `solver.solve` does, without the tokens: from one event to the next - a round is written, a
 block of code has run - with every running sample a token further each s(b) seconds while b decode.
@@ -7,10 +7,10 @@ Stopping and starting are the allotment's own, so the budget that is simulated i
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Protocol
 
 from aimo_submit.budget import Allotment, Tally
@@ -29,14 +29,34 @@ class Samples:
     tokens: Sequence[Sequence[float]]  # of each sample, for each round
     code_s: Sequence[Sequence[float]]  # between the rounds: one less
 
+    def cut(self, samples: int, rounds: int) -> Samples:
+        """The first N of them, M rounds deep; a longer one gives no answer."""
+        tokens, code_s = self.tokens[:samples], self.code_s[:samples]
+        given = zip(self.answers, tokens, strict=False)
+        return Samples(
+            [answer if len(written) <= rounds else None for answer, written in given],
+            [written[:rounds] for written in tokens],
+            [ran[: rounds - 1] for ran in code_s],
+        )
+
 
 @dataclass(frozen=True, slots=True)
-class Played:
-    """What a problem came to."""
+class Simulated:
+    """How a problem ended."""
 
-    answer: int | None
+    leaders: Sequence[int]  # the answers with the most votes, that of the earliest sample first
     effort: Effort
     tokens: float  # decoded
+
+    @property
+    def answer(self) -> int | None:
+        """The vote's answer."""
+        return self.leaders[0] if self.leaders else None
+
+    @property
+    def score(self) -> float:
+        """1 where the right answer, code 0, leads alone; its part where others lead with it."""
+        return 1 / len(self.leaders) if 0 in self.leaders else 0.0
 
 
 @dataclass(slots=True)
@@ -53,113 +73,112 @@ class _Batch:
     waiting: list[tuple[float, int]] = field(default_factory=list)  # heap: second at the end
     rounds: list[int] = field(default_factory=list)  # of each started: written so far
     began_s: list[float] = field(default_factory=list)
-    lived_s: list[float] = field(default_factory=list)  # to the end of its last whole round
+    seen_s: list[float] = field(default_factory=list)  # the end of its last round or block
 
     @property
     def running(self) -> int:
         return len(self.decoding) + len(self.waiting)
 
+    def may_start(self, allotment: Allotment) -> bool:
+        started = len(self.rounds)
+        return started < len(self.samples.answers) and allotment.may_start(
+            self.seconds, self.running, started
+        )
+
     def start(self) -> None:
         k = len(self.rounds)
         self.rounds.append(0)
         self.began_s.append(self.seconds)
-        self.lived_s.append(0.0)
-        heapq.heappush(self.decoding, (self.position + self.samples.tokens[k][0], k))
+        self.seen_s.append(self.seconds)
+        heappush(self.decoding, (self.position + self.samples.tokens[k][0], k))
 
-    def advance(self, limit_s: float) -> list[int] | None:
+    def advance(self, limit_s: float) -> Sequence[int] | None:
         """The samples that end with the next event, mostly none; None where the limit is first."""
-        waits_s = max(self.seconds, self.waiting[0][0]) if self.waiting else math.inf
-        batch = len(self.decoding)
+        decoding, waiting = self.decoding, self.waiting
+        batch = len(decoding)
         pace = self.step_s(batch) if batch else math.inf
-        steps = self.decoding[0][0] - self.position if batch else math.inf
-        written_s = self.seconds + steps * pace
-        if min(written_s, waits_s) >= limit_s:
-            self._pass(limit_s, (limit_s - self.seconds) / pace)
-            return None
-        if written_s > waits_s:
-            self._pass(waits_s, (waits_s - self.seconds) / pace)
-            self._resume(heapq.heappop(self.waiting)[1])
-            return []
-        end = self.decoding[0][0]
-        self._pass(written_s, steps)
-        self.position = end
-        return self._written(end)
-
-    def _pass(self, until_s: float, steps: float) -> None:
-        self.decoded += steps * len(self.decoding)
+        end = decoding[0][0] if batch else math.inf
+        written_s = self.seconds + (end - self.position) * pace
+        ran_s = max(self.seconds, waiting[0][0]) if waiting else math.inf
+        now_s = min(written_s, ran_s, limit_s)
+        steps = (now_s - self.seconds) / pace
+        self.decoded += steps * batch
         self.position += steps
-        self.seconds = until_s
-
-    def _resume(self, k: int) -> None:
-        self.lived_s[k] = self.seconds - self.began_s[k]
+        self.seconds = now_s
+        if now_s >= limit_s:
+            return None
+        if written_s <= ran_s:
+            return self._written()
+        k = heappop(waiting)[1]
+        self.seen_s[k] = now_s
         self.seconds += self.turn_s
-        end = self.position + self.samples.tokens[k][self.rounds[k]]
-        heapq.heappush(self.decoding, (end, k))
+        heappush(decoding, (self.position + self.samples.tokens[k][self.rounds[k]], k))
+        return ()
 
-    def _written(self, end: float) -> list[int]:
-        ended = []
-        while self.decoding and self.decoding[0][0] == end:
-            k = heapq.heappop(self.decoding)[1]
-            code_s = self.samples.code_s[k]
-            self.lived_s[k] = self.seconds - self.began_s[k]
-            if self.rounds[k] == len(code_s):
+    def _written(self) -> Sequence[int]:
+        decoding, ended = self.decoding, list[int]()
+        end = self.position = decoding[0][0]
+        while decoding and decoding[0][0] == end:
+            k = heappop(decoding)[1]
+            done, code_s = self.rounds[k], self.samples.code_s[k]
+            self.seen_s[k] = self.seconds
+            if done == len(code_s):
                 ended.append(k)
-                continue
-            heapq.heappush(self.waiting, (self.seconds + code_s[self.rounds[k]], k))
-            self.rounds[k] += 1
+            else:
+                heappush(self.waiting, (self.seconds + code_s[done], k))
+                self.rounds[k] = done + 1
         return ended
 
 
-def play(
+def simulate_problem(
     samples: Samples,
     allotment: Allotment,
     step_s: StepTime,
     begin_s: float = 0.0,
     turn_s: float = 0.0,
-) -> Played:
+) -> Simulated:
     """The problem under the allotment.
 
     `begin_s` passes before the first token, for the prompt, and `turn_s` whenever a sample joins
     the others again after its code.
     """
     if allotment.deadline_s <= 0:
-        return Played(None, Effort(0.0, 0, [], []), 0.0)
+        return Simulated([], Effort(0.0, 0, [], []), 0.0)
     batch = _Batch(samples, step_s, turn_s, seconds=begin_s)
-    tally, order, most = Tally(), list[int](), len(samples.answers)
-    for _ in range(min(allotment.width, most)):
+    tally, order = Tally(), list[int]()
+    for _ in range(min(allotment.width, len(samples.answers))):
         batch.start()
-    while batch.running:
+    while batch.decoding or batch.waiting:
         ended = batch.advance(allotment.deadline_s)
         if ended is None:
             break
+        if not ended:
+            continue
+        order += ended
         for k in ended:
             tally.add(samples.answers[k])
-        order += ended
-        if ended and allotment.settles(tally, batch.running):
+        if allotment.settles(tally, batch.running):
             break
-        while len(batch.rounds) < most and ended and _may_start(allotment, batch):
+        while batch.may_start(allotment):
             batch.start()
     effort = _effort(batch, allotment, order, tally.lead - tally.rival)
-    return Played(_winner(samples, tally, order), effort, batch.decoded)
-
-
-def _may_start(allotment: Allotment, batch: _Batch) -> bool:
-    return allotment.may_start(batch.seconds, batch.running, len(batch.rounds))
+    return Simulated(_leaders(samples, tally, order), effort, batch.decoded)
 
 
 def _effort(batch: _Batch, allotment: Allotment, order: Sequence[int], lead: int) -> Effort:
+    lived_s = [seen - began for seen, began in zip(batch.seen_s, batch.began_s, strict=True)]
     running = [k for _, k in batch.decoding] + [k for _, k in batch.waiting]
-    ended = [(math.fsum(batch.samples.tokens[k]), batch.lived_s[k]) for k in order]
-    cut_s = [batch.seconds if k < allotment.width else batch.lived_s[k] for k in running]
+    ended = [(math.fsum(batch.samples.tokens[k]), lived_s[k]) for k in order]
+    cut_s = [batch.seconds if k < allotment.width else lived_s[k] for k in running]
     return Effort(batch.seconds, allotment.width, ended, cut_s, lead)
 
 
-def _winner(samples: Samples, tally: Tally, order: Sequence[int]) -> int | None:
-    """The vote's first answer; only a tie needs the vote itself."""
-    if tally.lead > tally.rival:
-        return tally.leader
+def _leaders(samples: Samples, tally: Tally, order: Sequence[int]) -> Sequence[int]:
+    """The answers that the vote holds equal at its top; only a tie needs the vote itself."""
+    if tally.leader is not None and tally.lead > tally.rival:
+        return [tally.leader]
     votes = majority([Trace(k, answer=samples.answers[k]) for k in order])
-    return votes[0].answer if votes else None
+    return [vote.answer for vote in votes if vote.weight == votes[0].weight]
 
 
 class Policy(Protocol):
@@ -172,29 +191,3 @@ class Policy(Protocol):
     def end(self, effort: Effort) -> object:
         """Takes note of what it used."""
         ...
-
-
-@dataclass
-class Clock:
-    """The seconds since a run began."""
-
-    now_s: float = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-def run(
-    policy: Policy,
-    clock: Clock,
-    problems: Sequence[Callable[[Allotment], Played]],
-    gap_s: float = 0.0,
-) -> list[Played]:
-    """The problems under the policy, one after the other, on its clock."""
-    played = []
-    for problem in problems:
-        played.append(problem(policy.begin()))
-        clock.now_s += played[-1].effort.seconds
-        policy.end(played[-1].effort)
-        clock.now_s += gap_s
-    return played

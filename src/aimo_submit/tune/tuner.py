@@ -1,8 +1,8 @@
 """N, M and how to stop, decided from one recorded pool: what fits the time and is good enough.
 
-Every setting is judged on the same problems, so what two of them differ by is known far better
+Every candidate is judged on the same problems, so what two of them differ by is known far better
 than either alone: settings are chosen by paired differences. What runs under a limit of time is
-the budget (`budget.py`), so what is recommended was played under it.
+the budget (`budget.py`), so what is recommended was simulated under it.
 """
 
 from __future__ import annotations
@@ -14,49 +14,42 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aimo_submit.budget import reserve
 from aimo_submit.errors import UserError
 from aimo_submit.evaluate.bootstrap import LEVEL, Z, interval, population
 from aimo_submit.pool.arrays import Pool
 from aimo_submit.tune.accuracy import counts, jackknife, pass_at
 from aimo_submit.tune.choosing import (
-    Lengths,
-    certain,
+    LengthRatio,
     choose,
-    fitting,
-    front,
-    lengths,
+    clearly_better,
+    length_ratio,
     most_accurate,
+    pareto_front,
     shortlist,
     usable,
+    within_time,
 )
-from aimo_submit.tune.forecast import QUANTILE, Outlook, Setting, Study, Way, paired
+from aimo_submit.tune.forecast import (
+    QUANTILE,
+    Candidate,
+    Forecast,
+    Forecaster,
+    PlannedRun,
+    StopRule,
+)
 from aimo_submit.tune.profile import Profile
 from aimo_submit.tune.vote_rules import SIGNALS
 
 GRID = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
 EPS = 0.003  # of an early stop without a limit of time: docs/log/budget.md
-UNTIMED = Profile("", "", "", "", "", True, ((1, 0.0),), 0.0, 0.0, 1 << 60)
+UNTIMED = Profile("", "", "", "", "", True, ((1, 1.0),), 0.0, 0.0, 1 << 60)
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """The run that is planned."""
-
-    limit_s: float
-    problems: int = 50
-
-    @property
-    def plan_s(self) -> float:
-        """The limit without the reserve (`budget.py`)."""
-        return self.limit_s - reserve(self.limit_s)
-
-
-@dataclass(frozen=True, slots=True)
 class Grid:
-    """Every N and M with one way of stopping. Times are of a whole run, nan where unknown."""
+    """Every N and M with one rule to stop. Times are of a whole run, nan where unknown."""
 
     scores: Floats  # P x N x M: each problem's chance to be right
     accuracy: Floats  # N x M, as all that follows
@@ -79,11 +72,11 @@ class RuleGain:
 class Choice:
     """What to run, and what it was weighed against."""
 
-    recommended: Outlook
-    candidate: Outlook  # the quickest that is surely nearly as good as `best`: N and M are its own
-    best: Outlook  # the most accurate that fits
-    budgets: tuple[Outlook, ...]  # the shortlist under the budget, by time
-    others: tuple[Outlook, ...]  # the recommended N and M, stopped in other ways
+    recommended: Forecast
+    quickest: Forecast  # the quickest that is surely nearly as good as `best`: N and M are its own
+    best: Forecast  # the most accurate that fits
+    budgets: tuple[Forecast, ...]  # the shortlist under the budget, by time
+    others: tuple[Forecast, ...]  # the recommended N and M, stopped by other rules
     rules: tuple[RuleGain, ...]  # at the recommended N and M
     same_problems: float  # half of the 90% interval over samples; nan where N is all there are
 
@@ -92,7 +85,7 @@ class Choice:
 class Tuning:
     """What a pool says about a run; without recorded lengths or a profile, of accuracy alone."""
 
-    terms: Terms
+    planned: PlannedRun
     profile: Profile | None
     problems: int  # in the pool, without those of too few samples
     left_out: int
@@ -102,8 +95,8 @@ class Tuning:
     every: Grid
     stopped: Grid  # with an early stop at EPS
     pass_at: Floats  # N x M
-    lengths: Lengths | None
-    pareto: tuple[Outlook, ...] = ()  # of both grids, by time
+    length_ratio: LengthRatio | None
+    pareto: tuple[Forecast, ...] = ()  # of both grids, by time
     choice: Choice | None = None
 
 
@@ -114,24 +107,24 @@ class Tuner:
         self,
         pool: Pool,
         profile: Profile | None,
-        terms: Terms,
+        planned: PlannedRun,
         progress: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self._kept, self._terms, self._progress = usable(pool), terms, progress
+        self._kept, self._planned, self.progress = usable(pool), planned, progress
         self._left_out = len(pool.problems) - len(self._kept.problems)
         self.timed = profile is not None and bool(pool.tokens.any())
         self._profile = profile if self.timed else None
-        self.study = Study(self._kept, profile or UNTIMED, terms.limit_s, terms.problems)
+        self.forecaster = Forecaster(self._kept, profile or UNTIMED, planned)
         self.recorded = int(self._kept.present.sum(axis=1).min())
 
     def tuning(self) -> Tuning:
         """The tuning."""
-        self._progress("accuracy")
+        self.progress("accuracy")
         samples = tuple(n for n in sorted({*GRID, self.recorded}) if n <= self.recorded)
-        scores = self.study.exact[:, [n - 1 for n in samples]]
+        scores = self.forecaster.exact[:, [n - 1 for n in samples]]
         every, stopped = self._grids(samples, scores)
         made = Tuning(
-            terms=self._terms,
+            planned=self._planned,
             profile=self._profile,
             problems=len(self._kept.problems),
             left_out=self._left_out,
@@ -141,107 +134,109 @@ class Tuner:
             every=every,
             stopped=stopped,
             pass_at=_passes(self._kept, samples, scores.shape[2]),
-            lengths=lengths(self._kept),
+            length_ratio=length_ratio(self._kept),
         )
         if self._profile is None:
             return made
         points = _points(made)
-        pareto = front(points)
+        pareto = pareto_front(points)
         return dataclasses.replace(made, pareto=pareto, choice=self._choice(points, pareto))
 
     def _grids(self, samples: Sequence[int], scores: Floats) -> tuple[Grid, Grid]:
         """Every N and M, with every sample and with an early stop."""
         if self._profile is None:
-            unknown = np.full((self.study.problems, *scores.shape[1:]), np.nan)
+            unknown = np.full((self._planned.problems, *scores.shape[1:]), np.nan)
             return (_grid(scores, unknown),) * 2
-        return self._replayed(samples, None), self._replayed(samples, EPS)
+        rounds = range(1, scores.shape[2] + 1)
+        return self._simulated(samples, rounds, None), self._simulated(samples, rounds, EPS)
 
-    def _replayed(self, samples: Sequence[int], eps: float | None) -> Grid:
+    def _simulated(self, samples: Sequence[int], rounds: Sequence[int], eps: float | None) -> Grid:
+        stop = StopRule.EVERY if eps is None else StopRule.STOPPED
         seconds, scores = [], []
         for n in samples:
-            self._progress(f"time of N={n}" + ("" if eps is None else " with early stopping"))
-            replayed = self.study.replayed(n, eps)
-            seconds.append(replayed.seconds)
-            exact = self.study.exact[:, n - 1]
-            scores.append(exact if eps is None else self.study.stopped(n, replayed))
-        each = np.stack(seconds, axis=1)  # R x N x M
-        totals = self.study.totals(each.reshape(len(each), -1))
-        return _grid(np.stack(scores, axis=1), totals.reshape(-1, *each.shape[1:]))
+            self.progress(f"time of N={n}" + ("" if eps is None else " with early stopping"))
+            cells = [self.forecaster.pooled(Candidate(n, m, stop, eps)) for m in rounds]
+            seconds.append([taken for taken, _ in cells])
+            scores.append([right for _, right in cells])
+        each = np.moveaxis(np.array(seconds), 2, 0)  # R x N x M
+        return _grid(np.moveaxis(np.array(scores), 2, 0), self.forecaster.totals(each))
 
-    def _choice(self, points: Sequence[Outlook], pareto: Sequence[Outlook]) -> Choice:
+    def _choice(self, points: Sequence[Forecast], pareto: Sequence[Forecast]) -> Choice:
         """What the exact figures recommend, unless another N and M do better under the budget."""
-        base = choose(points, self._terms.plan_s)
+        base = choose(points, self._planned.plan_s)
         budgets = []
         for n, m in shortlist(pareto, base):
-            self._progress(f"the budget with N={n} M={m}")
-            budgets.append(self.study.outlook(Setting(n, m, Way.BUDGET)))
-        self._progress("ways to stop, vote rules")
-        if base and not certain(paired(budgets[0], most_accurate(budgets))):
-            best = most_accurate(fitting(points, self._terms.plan_s))
+            self.progress(f"the budget with N={n} M={m}")
+            budgets.append(self.forecaster.forecast(Candidate(n, m, StopRule.BUDGET)))
+        self.progress("rules to stop, vote rules")
+        if base and not clearly_better(budgets[0], most_accurate(budgets)):
+            best = most_accurate(within_time(points, self._planned.plan_s))
             return self._weighed(budgets, budgets[0], (base, best))
-        chosen = choose(budgets, self._terms.plan_s)
+        chosen = choose(budgets, self._planned.plan_s)
         if chosen is None:
-            raise UserError(_nothing_fits(budgets, self._terms))
-        best = most_accurate(fitting(budgets, self._terms.plan_s))
+            raise UserError(_nothing_fits(budgets, self._planned))
+        best = most_accurate(within_time(budgets, self._planned.plan_s))
         return self._weighed(budgets, chosen, (chosen, best))
 
     def _weighed(
-        self, budgets: Sequence[Outlook], chosen: Outlook, decided: tuple[Outlook, Outlook]
+        self, budgets: Sequence[Forecast], chosen: Forecast, decided: tuple[Forecast, Forecast]
     ) -> Choice:
-        """The chosen N and M against other ways to stop and to vote."""
-        base = chosen.setting
-        ways = (
-            dataclasses.replace(base, way=Way.EVERY),
-            dataclasses.replace(base, way=Way.STOPPED, early_stop=EPS),
-            dataclasses.replace(base, way=Way.SHARES),
+        """The chosen N and M against other rules to stop and to vote."""
+        base = chosen.candidate
+        others = (
+            dataclasses.replace(base, stop=StopRule.EVERY),
+            dataclasses.replace(base, stop=StopRule.STOPPED, early_stop=EPS),
+            dataclasses.replace(base, stop=StopRule.SHARES),
             dataclasses.replace(base, early_stop=EPS),
             dataclasses.replace(base, early_stop=0.0),
         )
-        others = [self.study.outlook(way) for way in ways]
-        for later in fitting(others[-2:], self._terms.plan_s):  # stopping later, where that is sure
-            chosen = later if certain(paired(chosen, later)) else chosen
+        forecasts = [self.forecaster.forecast(other) for other in others]
+        for later in within_time(
+            forecasts[-2:], self._planned.plan_s
+        ):  # stopping later, where that is sure
+            chosen = later if clearly_better(chosen, later) else chosen
         gains = self._rule_gains(base)
         rule = max(gains, key=lambda g: g.gain)
         if rule.interval[0] > 0:
-            voting = dataclasses.replace(chosen.setting, vote=rule.rule)
-            chosen = self.study.outlook(voting)
+            voting = dataclasses.replace(chosen.candidate, vote=rule.rule)
+            chosen = self.forecaster.forecast(voting)
         return Choice(
             recommended=chosen,
-            candidate=decided[0],
+            quickest=decided[0],
             best=decided[1],
             budgets=tuple(sorted(budgets, key=lambda o: o.time_q95_s)),
-            others=tuple(others),
+            others=tuple(forecasts),
             rules=tuple(gains),
             same_problems=Z * jackknife(self._kept, base.samples, base.rounds),
         )
 
-    def _rule_gains(self, setting: Setting) -> list[RuleGain]:
+    def _rule_gains(self, candidate: Candidate) -> list[RuleGain]:
         names = [name for name in SIGNALS if name != "majority"]
         level = 1 - (1 - LEVEL) / len(names)
         made = []
         for name in names:
-            gains = self.study.rule_gain(dataclasses.replace(setting, vote=name))
+            gains = self.forecaster.rule_gain(dataclasses.replace(candidate, vote=name))
             made.append(RuleGain(name, float(gains.mean()), interval(gains, level)))
         return made
 
 
-def _nothing_fits(outlooks: Sequence[Outlook], terms: Terms) -> str:
-    needed_s = min(o.time_q95_s for o in outlooks)
+def _nothing_fits(forecasts: Sequence[Forecast], planned: PlannedRun) -> str:
+    needed_s = min(o.time_q95_s for o in forecasts)
     return (
-        f"nothing fits: {needed_s:.0f} s are needed and {terms.plan_s:.0f} s can be planned with; "
+        f"nothing fits: {needed_s:.0f} s are needed, {planned.plan_s:.0f} s can be planned with; "
         "raise --limit, lower --problems or take a smaller model"
     )
 
 
-def _points(tuning: Tuning) -> list[Outlook]:
-    """Every setting of both grids."""
+def _points(tuning: Tuning) -> list[Forecast]:
+    """Every candidate of both grids."""
     points = []
-    for way, grid in ((Way.EVERY, tuning.every), (Way.STOPPED, tuning.stopped)):
-        eps = EPS if way is Way.STOPPED else None
+    for stop, grid in ((StopRule.EVERY, tuning.every), (StopRule.STOPPED, tuning.stopped)):
+        eps = EPS if stop is StopRule.STOPPED else None
         for (i, j), q95_s in np.ndenumerate(grid.time_q95_s):
-            setting = Setting(tuning.samples[i], tuning.rounds[j], way, eps)
+            candidate = Candidate(tuning.samples[i], tuning.rounds[j], stop, eps)
             times = float(grid.time_s[i, j]), float(q95_s)
-            points.append(Outlook(setting, grid.scores[:, i, j], *times))
+            points.append(Forecast(candidate, grid.scores[:, i, j], *times))
     return points
 
 

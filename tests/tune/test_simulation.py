@@ -1,4 +1,4 @@
-"""Recorded samples played again: the same seconds as the real loop, however they are stopped."""
+"""Recorded samples simulated: the same seconds as the real loop, however they are stopped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aimo_submit.budget import Allotment, decided, effort_of, pooled
+from aimo_submit.budget import Allotment, effort_of, pooled
 from aimo_submit.config import Config
 from aimo_submit.engines.scripted import StepTime, simulate
 from aimo_submit.pool.arrays import Pool
@@ -18,10 +18,10 @@ from aimo_submit.records import Execution, Outcome, Problem, Solution, Trace
 from aimo_submit.run import seed_of
 from aimo_submit.solve import solve
 from aimo_submit.tune import vote_rules
-from aimo_submit.tune.forecast import Games, Setting, Study
+from aimo_submit.tune.forecast import Forecaster, PlannedRun
 from aimo_submit.tune.profile import Profile
-from aimo_submit.tune.replay import Draws, draw, replay
-from aimo_submit.tune.simulation import Played, Samples, play
+from aimo_submit.tune.simulation import Samples, simulate_problem
+from aimo_submit.tune.vote_rules import draw
 from aimo_submit.vote import RULES
 from benchmarks.tune import MACHINE, chances, simulated
 from tests.scripted import run_of
@@ -45,11 +45,10 @@ def of_lengths(*lengths: int) -> Pool:
     return pool
 
 
-def seconds_of(pool: Pool, profile: Profile = ROOMY, eps: float | None = None) -> float:
+def seconds_of(pool: Pool, profile: Profile = ROOMY) -> float:
     """What all samples of the pool's first problem take at full depth."""
-    depths = np.array([pool.tokens.shape[2]])
-    samples = pool.answer.shape[1]
-    return float(replay(pool, profile, draw(pool, 1), samples, depths, eps).seconds[0, 0])
+    forecaster = Forecaster(pool, profile, PlannedRun(1.0, 1))
+    return float(forecaster.simulate_draws(*pool.tokens.shape[1:])[0][0])
 
 
 def test_the_batch_grows_quicker_as_samples_end() -> None:
@@ -61,7 +60,7 @@ def test_the_batch_grows_quicker_as_samples_end() -> None:
 
 def test_a_sample_whose_code_runs_does_not_slow_the_others() -> None:
     pool = a_pool(1, 2, 2)
-    pool.answered[0], pool.answer[0], pool.prompt_tokens[0] = 1, 0, 0
+    pool.answered[0], pool.answer[0], pool.prompt_tokens[0] = (1, 0), 0, 0
     pool.tokens[0] = [[10, 10], [400, 0]]
     pool.code_s[0] = [[5.0, 0.0], [0.0, 0.0]]
     one, two = ROOMY.step_s(1), ROOMY.step_s(2)
@@ -72,7 +71,7 @@ def test_a_sample_whose_code_runs_does_not_slow_the_others() -> None:
 
 def test_a_sample_that_goes_on_after_its_code_holds_all_up() -> None:
     pool = a_pool(1, 2, 2)
-    pool.answered[0], pool.answer[0], pool.prompt_tokens[0] = 1, 0, 0
+    pool.answered[0], pool.answer[0], pool.prompt_tokens[0] = (1, 0), 0, 0
     pool.tokens[0] = [[10, 10], [400, 0]]
     pool.code_s[0] = [[5.0, 0.0], [0.0, 0.0]]
     held = dataclasses.replace(ROOMY, turn_s=3.0)
@@ -95,11 +94,12 @@ def test_the_prompt_is_read_first() -> None:
 
 
 def test_fewer_rounds_and_fewer_samples_take_less_time() -> None:
-    pool, depths = a_pool(), np.arange(1, 5)
-    draws = draw(pool, 2)
-    few, many = (replay(pool, ROOMY, draws, n, depths).seconds for n in (4, 16))
-    assert (np.diff(many, axis=1) >= -1e-9).all()
-    assert (few.mean(axis=0) < many.mean(axis=0)).all()
+    forecaster = Forecaster(a_pool(), ROOMY, PlannedRun(1.0, 1))
+    few, many = (
+        np.array([forecaster.simulate_draws(n, m)[0] for m in range(1, 5)]) for n in (4, 16)
+    )
+    assert (np.diff(many, axis=0) >= -1e-9).all()
+    assert (few.mean(axis=1) < many.mean(axis=1)).all()
 
 
 def test_draws_hold_every_sample_once_and_absent_ones_last() -> None:
@@ -111,31 +111,18 @@ def test_draws_hold_every_sample_once_and_absent_ones_last() -> None:
     assert set(draws.order[2, 5:]) == set(draws.order[3, 5:]) == {3, 4, 5}
 
 
-@pytest.mark.parametrize("eps", [None, 0.0, 0.003, 0.15])
-def test_the_vectorised_replay_is_the_one_that_plays_problem_by_problem(eps: float | None) -> None:
-    pool, draws, samples = a_pool(), draw(a_pool(), 3), 13
-    found = replay(pool, HELD_UP, draws, samples, np.array([2, 4]), eps)
-    for column, depth in enumerate((2, 4)):
-        games = Games(Study(pool, HELD_UP, 1.0, 1), Setting(samples, depth))
-        for row in range(len(draws.problem)):
-            played = game(games, draws, row, samples, eps)
-            assert played.effort.seconds == pytest.approx(found.seconds[row, column])
-            if found.score[row, column] in (0.0, 1.0):
-                assert (played.answer == 0) == bool(found.score[row, column])
-
-
-def game(games: Games, draws: Draws, row: int, samples: int, eps: float | None) -> Played:
-    """A draw's first samples played one by one."""
-    whole = games.cut(int(draws.problem[row]), draws.order[row])
-    first = Samples(whole.answers[:samples], whole.tokens[:samples], whole.code_s[:samples])
-    start_s = HELD_UP.prefill_s * 150
-    return play(first, pooled(samples, math.inf, eps), HELD_UP.step_s, start_s, HELD_UP.turn_s)
-
-
 def test_every_sample_scores_as_the_plain_vote() -> None:
-    pool, draws = a_pool(), draw(a_pool(), 4)
-    found = replay(pool, ROOMY, draws, 9, np.array([3]))
-    assert found.score[:, 0] == pytest.approx(vote_rules.scores(pool, draws, 9, 3))
+    forecaster = Forecaster(a_pool(), HELD_UP, PlannedRun(1.0, 1))
+    _, scores = forecaster.simulate_draws(9, 3)
+    assert scores == pytest.approx(vote_rules.scores(forecaster.pool, forecaster.draws, 9, 3))
+
+
+def test_a_tie_counts_in_part_and_the_earliest_sample_decides_it() -> None:
+    samples = Samples([3, 0, 0, 3, None], [(50,), (40,), (30,), (60,), (9,)], [()] * 5)
+    tied = simulate_problem(samples, pooled(5, math.inf, None), PACE)
+    assert (tied.answer, tied.leaders, tied.score) == (3, [3, 0], 0.5)
+    silent = simulate_problem(Samples([None], [(50,)], [()]), pooled(1, math.inf, None), PACE)
+    assert (silent.answer, silent.score) == (None, 0.0)
 
 
 # --- against the real loop
@@ -153,7 +140,7 @@ lives = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(lives, st.sampled_from([None, 0.0, 0.15]), st.sampled_from([math.inf, 30.0]))
-def test_a_problem_is_played_as_the_real_loop_solves_it(
+def test_a_problem_is_simulated_as_the_real_loop_solves_it(
     samples: list[tuple[list[tuple[int, float]], int, int | None]],
     eps: float | None,
     deadline_s: float,
@@ -165,14 +152,14 @@ def test_a_problem_is_played_as_the_real_loop_solves_it(
         tokens=[[n + 1 for n, _ in rounds] + [last + 1] for rounds, last, _ in samples],
         code_s=[[s for _, s in rounds] for rounds, _, _ in samples],
     )
-    played = play(recorded, allotment, PACE)
+    found = simulate_problem(recorded, allotment, PACE)
     solution, traces = really(samples, allotment)
-    assert played.effort.seconds == pytest.approx(solution.seconds, abs=1e-3)
-    assert played.answer == (solution.answer if solution.votes else None)
+    assert found.effort.seconds == pytest.approx(solution.seconds, abs=1e-3)
+    assert found.answer == (solution.answer if solution.votes else None)
     real = effort_of(traces, solution.seconds, allotment.width)
-    assert len(played.effort.ended) == len(real.ended)
-    assert played.effort.lead == real.lead
-    assert sum(s for _, s in played.effort.ended) == pytest.approx(
+    assert len(found.effort.ended) == len(real.ended)
+    assert found.effort.lead == real.lead
+    assert sum(s for _, s in found.effort.ended) == pytest.approx(
         sum(s for _, s in real.ended), abs=1e-2
     )
 
@@ -229,12 +216,3 @@ def test_rules_on_arrays_are_those_on_traces(rule: str) -> None:
         votes = RULES[rule](traces)
         if found[row] in (0.0, 1.0):
             assert bool(votes and votes[0].answer == 0) == bool(found[row])
-
-
-def test_the_replay_decides_as_the_budget_does() -> None:
-    from aimo_submit.tune.replay import _Settled
-
-    settled = _Settled(20, 0.02)
-    for lead, rival, left in ((5, 1, 3), (4, 3, 9), (9, 2, 9), (4, 0, 4), (3, 0, 16)):
-        case = (np.array([lead]), np.array([rival]), np.array([left]))
-        assert settled._likely(*case)[0] == decided(lead, rival, 4, left, 0.02)
