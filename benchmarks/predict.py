@@ -72,7 +72,9 @@ def setting_of(given: Mapping[str, Any], pool: Pool) -> Candidate:
 def predicted(forecaster: Forecaster, candidate: Candidate, runs: int, together: int) -> Predicted:
     """The accuracy and time of that many runs over all problems."""
     forecast = forecaster.forecast(candidate)
-    seconds, _ = forecaster.pooled(candidate)
+    seconds, _ = forecaster.simulate_draws(
+        candidate.samples, candidate.rounds, candidate.early_stop
+    )
     sure = np.clip(forecast.scores, 0, 1)
     luck = (sure * (1 - sure)).sum() / len(sure) ** 2 / runs
     error = float(np.nan_to_num(jackknife(forecaster.pool, candidate.samples, candidate.rounds)))

@@ -224,7 +224,7 @@ def simulated_runs(forecaster: Forecaster, candidate: Candidate) -> Runs:
     for chosen in _orders(forecaster):
         found = forecaster.simulate_run(chosen, candidate)
         seconds.append(np.cumsum([each.effort.seconds + GAP_S for each in found]) - GAP_S)
-        right.append(sum(each.score for each in found))
+        right.append(float(sum(each.answer == 0 for each in found)))
     hours = (np.array(seconds) + forecaster.profile.load_s) / 3600
     shape = SETS, ORDERS
     return Runs(hours.reshape(*shape, -1), np.reshape(right, shape))

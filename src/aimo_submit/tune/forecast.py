@@ -131,26 +131,22 @@ class Forecaster:
 
     def forecast(self, candidate: Candidate) -> Forecast:
         """The candidate's accuracy and time."""
-        if candidate.stop in (StopRule.EVERY, StopRule.STOPPED):
-            seconds, scores = self.pooled(candidate)
-            totals = self.totals(seconds)
+        n, m, stop = candidate.samples, candidate.rounds, candidate.stop
+        if stop in (StopRule.EVERY, StopRule.STOPPED):
+            rows = np.arange(len(self.recorded))
+            seconds, right = self.simulate_draws(n, m, candidate.early_stop)
+            totals = self._sets @ seconds
         else:
-            scores, totals = self._under_limit(candidate)
+            rows, right, totals = self._under_policy(candidate)
+        totals = totals + self.profile.load_s + GAP_S * (self.planned.problems - 1)
+        scores = self.exact[:, n - 1, m - 1]
+        if stop is not StopRule.EVERY:
+            plain = rule_scores(self.pool, self.draws, n, m)[rows]
+            scores = scores + self._by_problem(self.draws.problem[rows], right - plain)
         if candidate.vote != "majority":
             scores = scores + self.rule_gain(candidate)
-        return Forecast(
-            candidate, scores, float(totals.mean()), float(np.quantile(totals, QUANTILE))
-        )
-
-    def pooled(self, candidate: Candidate) -> tuple[Floats, Floats]:
-        """R seconds and P scores of a candidate without a limit of time."""
-        n, m = candidate.samples, candidate.rounds
-        seconds, stopped = self.simulate_draws(n, m, candidate.early_stop)
-        scores = self.exact[:, n - 1, m - 1]
-        if candidate.stop is StopRule.STOPPED:
-            plain = rule_scores(self.pool, self.draws, n, m)
-            scores = scores + self._by_problem(self.draws.problem, stopped - plain)
-        return seconds, scores
+        q95_s = float(np.quantile(totals, QUANTILE))
+        return Forecast(candidate, scores, float(totals.mean()), q95_s)
 
     def simulate_draws(
         self, samples: int, rounds: int, early_stop: float | None = None
@@ -174,42 +170,39 @@ class Forecaster:
             clock.now_s += GAP_S
         return found
 
-    def totals(self, seconds: Floats) -> Floats:
-        """TOTALS x ...: seconds of runs, of what the draws took (first axis)."""
-        rng = np.random.default_rng(1)
-        picked = rng.integers(len(seconds), size=(TOTALS, self.planned.problems))
-        counts = np.stack([np.bincount(row, minlength=len(seconds)) for row in picked])
-        gaps_s = GAP_S * (self.planned.problems - 1)
-        return np.asarray(self.profile.load_s + gaps_s + np.tensordot(counts, seconds, 1))
-
     def rule_gain(self, candidate: Candidate) -> Floats:
         """P: what the candidate's rule gains over the majority on the same samples."""
         draws = draw(self.pool, RULE_DRAWS, seed=2)
         score = partial(rule_scores, self.pool, draws, candidate.samples, candidate.rounds)
         return self._by_problem(draws.problem, score(candidate.vote) - score())
 
-    def _under_limit(self, candidate: Candidate) -> tuple[Floats, Floats]:
-        """P scores and the seconds of runs under the candidate's policy, each problem in one."""
-        plain = rule_scores(self.pool, self.draws, candidate.samples, candidate.rounds)
-        rows, gains, totals = [], [], []
-        gaps_s = GAP_S * (self.planned.problems - 1)
+    @cached_property
+    def _sets(self) -> Floats:
+        """TOTALS x R: how often each draw stands in a random set of problems."""
+        rng, size = np.random.default_rng(1), len(self.recorded)
+        picked = rng.integers(size, size=(TOTALS, self.planned.problems))
+        return np.stack([np.bincount(row, minlength=size) for row in picked]).astype(float)
+
+    def _under_policy(self, candidate: Candidate) -> tuple[Ints, Floats, Floats]:
+        """Rows of the draws and their scores, and the seconds of runs, each problem in one."""
+        rows, right, totals = list[int](), list[float](), list[float]()
         for chosen in self._runs():
             found = self.simulate_run(chosen, candidate)
             rows += chosen
-            gains += [p.score - plain[row] for p, row in zip(found, chosen, strict=True)]
-            totals.append(self.profile.load_s + gaps_s + sum(p.effort.seconds for p in found))
-        gain = self._by_problem(self.draws.problem[rows], np.array(gains))
-        return self.exact[:, candidate.samples - 1, candidate.rounds - 1] + gain, np.array(totals)
+            right += [float(each.answer == 0) for each in found]
+            totals.append(sum(each.effort.seconds for each in found))
+        return np.array(rows), np.array(right), np.array(totals)
 
     def _runs(self) -> Iterator[list[int]]:
         """The draws of each run; the same for all settings, every problem about equally often."""
-        rng, size, each = np.random.default_rng(3), len(self.pool.problems), len(self.draws.problem)
-        each //= size
-        runs = max(RUNS, math.ceil(size / self.planned.problems))
-        rounds = math.ceil(runs * self.planned.problems / size)
-        stream = np.concatenate([rng.permutation(size) * each + k % each for k in range(rounds)])
+        rng = np.random.default_rng(3)
+        size, problems = len(self.pool.problems), self.planned.problems
+        each = len(self.draws.problem) // size
+        runs = max(RUNS, math.ceil(size / problems))
+        rounds = range(math.ceil(runs * problems / size))
+        stream = np.concatenate([rng.permutation(size) * each + k % each for k in rounds])
         for k in range(runs):
-            yield stream[k * self.planned.problems : (k + 1) * self.planned.problems].tolist()
+            yield stream[k * problems : (k + 1) * problems].tolist()
 
     def _simulate(self, row: int, samples: int, rounds: int, allotment: Allotment) -> Simulated:
         """The draw's first samples under the allotment, no wider than the KV cache allows."""
@@ -223,16 +216,10 @@ class Forecaster:
         return simulate_problem(cut, allotment, self._pace.__getitem__, begin_s, turn_s)
 
     def _policy(self, candidate: Candidate, clock: Clock) -> Policy:
+        limit_s, problems, samples = self.planned.limit_s, self.planned.problems, candidate.samples
         if candidate.stop is StopRule.SHARES:
-            share_s = (self.planned.limit_s - self.profile.load_s) / self.planned.problems - GAP_S
-            return _Shares(share_s, candidate.samples)
-        terms = Terms(
-            self.planned.limit_s,
-            self.planned.problems,
-            samples=candidate.samples,
-            eps=candidate.early_stop,
-        )
-        return Budget(terms, clock)
+            return _Shares((limit_s - self.profile.load_s) / problems - GAP_S, samples)
+        return Budget(Terms(limit_s, problems, samples=samples, eps=candidate.early_stop), clock)
 
     def _by_problem(self, problem: Ints, values: Floats) -> Floats:
         """The mean of the values of each problem."""
@@ -245,13 +232,12 @@ def _recorded(pool: Pool, problem: int, order: Ints) -> Samples:
     """The problem's samples in that order, at full depth."""
     kept = order[pool.present[problem, order]]
     tokens, code_s = pool.tokens[problem, kept], pool.code_s[problem, kept]
-    if not tokens.any():  # lengths that are not known: one sample ends after the other
+    if not pool.tokens.any():  # lengths are not known: one sample ends after the other
         tokens[:, 0] = np.arange(1, len(kept) + 1)
     reached = np.where(tokens > 0, np.arange(1, tokens.shape[1] + 1), 1).max(axis=1)
-    answers, answered = pool.answer[problem, kept], pool.answered[problem, kept]
-    rounds = np.maximum(reached, answered + 1).tolist()
+    rounds = np.maximum(reached, pool.answered[problem, kept] + 1).tolist()
     return Samples(
-        answers=[a if a >= 0 else None for a in np.where(answered < 0, -1, answers).tolist()],
+        answers=[a if a >= 0 else None for a in pool.answer[problem, kept].tolist()],
         tokens=[row[:n] for row, n in zip(tokens.tolist(), rounds, strict=True)],
         code_s=[row[: n - 1] for row, n in zip(code_s.tolist(), rounds, strict=True)],
     )

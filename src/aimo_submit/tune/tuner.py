@@ -8,6 +8,7 @@ the budget (`budget.py`), so what is recommended was simulated under it.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -30,7 +31,6 @@ from aimo_submit.tune.choosing import (
     within_time,
 )
 from aimo_submit.tune.forecast import (
-    QUANTILE,
     Candidate,
     Forecast,
     Forecaster,
@@ -51,12 +51,19 @@ Floats = NDArray[np.float64]
 class Grid:
     """Every N and M with one rule to stop. Times are of a whole run, nan where unknown."""
 
-    scores: Floats  # P x N x M: each problem's chance to be right
-    accuracy: Floats  # N x M, as all that follows
+    forecasts: Sequence[Sequence[Forecast]]  # N x M, as all that follows
+    accuracy: Floats
     lower: Floats  # 90%, over problems
     upper: Floats
     time_s: Floats  # mean
     time_q95_s: Floats
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[Forecast]]) -> Grid:
+        """The grid of these forecasts."""
+        scores = np.moveaxis(np.array([[cell.scores for cell in row] for row in rows]), 2, 0)
+        times = np.array([[(cell.time_s, cell.time_q95_s) for cell in row] for row in rows])
+        return cls(rows, scores.mean(axis=0), *population(scores), times[..., 0], times[..., 1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +128,9 @@ class Tuner:
         """The tuning."""
         self.progress("accuracy")
         samples = tuple(n for n in sorted({*GRID, self.recorded}) if n <= self.recorded)
-        scores = self.forecaster.exact[:, [n - 1 for n in samples]]
-        every, stopped = self._grids(samples, scores)
+        rounds = tuple(range(1, self._kept.tokens.shape[2] + 1))
+        every = self._grid(samples, rounds, StopRule.EVERY)
+        stopped = self._grid(samples, rounds, StopRule.STOPPED, EPS) if self.timed else every
         made = Tuning(
             planned=self._planned,
             profile=self._profile,
@@ -130,36 +138,37 @@ class Tuner:
             left_out=self._left_out,
             recorded=self.recorded,
             samples=samples,
-            rounds=tuple(range(1, scores.shape[2] + 1)),
+            rounds=rounds,
             every=every,
             stopped=stopped,
-            pass_at=_passes(self._kept, samples, scores.shape[2]),
+            pass_at=_passes(self._kept, samples, rounds),
             length_ratio=length_ratio(self._kept),
         )
-        if self._profile is None:
+        if not self.timed:
             return made
-        points = _points(made)
+        points = [cell for grid in (every, stopped) for row in grid.forecasts for cell in row]
         pareto = pareto_front(points)
         return dataclasses.replace(made, pareto=pareto, choice=self._choice(points, pareto))
 
-    def _grids(self, samples: Sequence[int], scores: Floats) -> tuple[Grid, Grid]:
-        """Every N and M, with every sample and with an early stop."""
-        if self._profile is None:
-            unknown = np.full((self._planned.problems, *scores.shape[1:]), np.nan)
-            return (_grid(scores, unknown),) * 2
-        rounds = range(1, scores.shape[2] + 1)
-        return self._simulated(samples, rounds, None), self._simulated(samples, rounds, EPS)
-
-    def _simulated(self, samples: Sequence[int], rounds: Sequence[int], eps: float | None) -> Grid:
-        stop = StopRule.EVERY if eps is None else StopRule.STOPPED
-        seconds, scores = [], []
+    def _grid(
+        self,
+        samples: Sequence[int],
+        rounds: Sequence[int],
+        stop: StopRule,
+        early_stop: float | None = None,
+    ) -> Grid:
+        rows = []
         for n in samples:
-            self.progress(f"time of N={n}" + ("" if eps is None else " with early stopping"))
-            cells = [self.forecaster.pooled(Candidate(n, m, stop, eps)) for m in rounds]
-            seconds.append([taken for taken, _ in cells])
-            scores.append([right for _, right in cells])
-        each = np.moveaxis(np.array(seconds), 2, 0)  # R x N x M
-        return _grid(np.moveaxis(np.array(scores), 2, 0), self.forecaster.totals(each))
+            self.progress(f"time of N={n}, {stop}")
+            rows.append([self._forecast(Candidate(n, m, stop, early_stop)) for m in rounds])
+        return Grid.of(rows)
+
+    def _forecast(self, candidate: Candidate) -> Forecast:
+        """The candidate's forecast, of accuracy alone where no time can be told."""
+        if self.timed:
+            return self.forecaster.forecast(candidate)
+        scores = self.forecaster.exact[:, candidate.samples - 1, candidate.rounds - 1]
+        return Forecast(candidate, scores, math.nan, math.nan)
 
     def _choice(self, points: Sequence[Forecast], pareto: Sequence[Forecast]) -> Choice:
         """What the exact figures recommend, unless another N and M do better under the budget."""
@@ -191,9 +200,7 @@ class Tuner:
             dataclasses.replace(base, early_stop=0.0),
         )
         forecasts = [self.forecaster.forecast(other) for other in others]
-        for later in within_time(
-            forecasts[-2:], self._planned.plan_s
-        ):  # stopping later, where that is sure
+        for later in within_time(forecasts[-2:], self._planned.plan_s):
             chosen = later if clearly_better(chosen, later) else chosen
         gains = self._rule_gains(base)
         rule = max(gains, key=lambda g: g.gain)
@@ -228,25 +235,8 @@ def _nothing_fits(forecasts: Sequence[Forecast], planned: PlannedRun) -> str:
     )
 
 
-def _points(tuning: Tuning) -> list[Forecast]:
-    """Every candidate of both grids."""
-    points = []
-    for stop, grid in ((StopRule.EVERY, tuning.every), (StopRule.STOPPED, tuning.stopped)):
-        eps = EPS if stop is StopRule.STOPPED else None
-        for (i, j), q95_s in np.ndenumerate(grid.time_q95_s):
-            candidate = Candidate(tuning.samples[i], tuning.rounds[j], stop, eps)
-            times = float(grid.time_s[i, j]), float(q95_s)
-            points.append(Forecast(candidate, grid.scores[:, i, j], *times))
-    return points
-
-
-def _grid(scores: Floats, totals: Floats) -> Grid:
-    lower, upper = population(scores)
-    q95_s = np.quantile(totals, QUANTILE, axis=0)
-    return Grid(scores, scores.mean(axis=0), lower, upper, totals.mean(axis=0), q95_s)
-
-
-def _passes(pool: Pool, samples: Sequence[int], rounds: int) -> Floats:
-    tables = [counts(pool, depth) for depth in range(1, rounds + 1)]
+def _passes(pool: Pool, samples: Sequence[int], rounds: Sequence[int]) -> Floats:
+    """N x M: the share of problems that some sample of N has right within M rounds."""
+    tables = [counts(pool, depth) for depth in rounds]
     found = [pass_at(t[:, 1], t[:, 0], max(samples)).mean(axis=0) for t in tables]
     return np.stack(found, axis=1)[[n - 1 for n in samples]]
