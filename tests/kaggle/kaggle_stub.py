@@ -139,7 +139,7 @@ class Stub:
         about = body.get("kernelSlug", "") if isinstance(body, dict) else ""
         answer = self._answer(handler, what, about, authorization)
         if answer is HANGS:
-            self._released.wait(60)
+            self._released.wait(200)
         if answer is LOST or answer is HANGS:
             handler.close_connection = True
             return

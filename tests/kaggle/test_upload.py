@@ -292,7 +292,7 @@ def test_a_break_is_mended_where_the_store_stopped(kit: Kit) -> None:
 
 def test_a_store_that_never_says_where_the_bytes_go_is_given_up(kit: Kit) -> None:
     kit.stub.script(BLOB, HANGS)
-    done = kit.run(*WHEELS, "--license", "other", silence_s=0.2)
+    done = kit.run(*WHEELS, "--license", "other", silence_s=0.5)
     assert done.returncode == 1
     assert "upload of a.whl: no answer from Kaggle" in done.stderr.splitlines()[-1]
 

@@ -70,11 +70,12 @@ def _files(folder: Path, above: tuple[str, ...]) -> Iterator[File]:
 def _against(file: File) -> Iterator[str]:
     if file.size < 0:
         yield f"{file.name} is no file, or a link to nothing: fetch it again, or take it out"
-    elif file.size == 0:
+        return
+    if file.size == 0:
         yield f"{file.name} is empty: fetch it again, or take it out"
-    elif file.name.endswith(_UNFINISHED):
+    if file.name.endswith(_UNFINISHED):
         yield f"{file.name} is half a download: fetch it again, or take it out"
-    elif not os.access(file.path, os.R_OK):
+    if not os.access(file.path, os.R_OK):
         yield f"{file.name} cannot be read: chmod u+r it"
     elif file.name.endswith(".safetensors.index.json"):
         yield from _missing_shards(file)
