@@ -8,15 +8,19 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aimo_submit.errors import EngineDied, Failed, UserError
+from aimo_submit.toml import meant
 
+# What is heavy is imported inside `main`, where Ctrl-C already ends in a line.
 if TYPE_CHECKING:
+    from inspect import BoundArguments
+
     from cyclopts import App
 
 FAILED, MISUSE, INTERRUPTED = 1, 2, 130
@@ -107,25 +111,39 @@ def _told(reason: object, code: int) -> int:
 
 
 def _run(argv: list[str], seams: dict[str, object]) -> int:
-    # Imported here, where Ctrl-C ends in a line.
-    from cyclopts import CycloptsError
+    if not argv or argv in ([group] for group in GROUPS):
+        raise UserError(f"name a command: aimo-submit {' '.join((*argv, '--help'))} lists them")
+    app = _app()
+    if argv[0] in app.help_flags:  # and load no more
+        app.help_print([])
+        return 0
+    command, bound, hidden = _parsed(app, argv)
+
     from rich.logging import RichHandler
 
-    from aimo_submit.cli.options import notes, out
+    from aimo_submit.cli.options import notes
 
     handler = RichHandler(console=notes, show_path=False, show_time=False)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s")
-    if not argv or argv in ([group] for group in GROUPS):
-        raise UserError(f"name a command: aimo-submit {' '.join((*argv, '--help'))} lists them")
+    given = {name: seams[name] for name in hidden if name in seams}
+    return command(*bound.args, **bound.kwargs, **given) or 0
+
+
+def _parsed(
+    app: App, argv: list[str]
+) -> tuple[Callable[..., int | None], BoundArguments, Iterable[str]]:
+    """The function to call, with what, and its parameters that have no option."""
+    from cyclopts import CycloptsError, UnknownCommandError
+
     try:
-        command, bound, hidden = _app().parse_args(
-            argv, console=out, print_error=False, exit_on_error=False
-        )
+        return app.parse_args(argv, print_error=False, exit_on_error=False)
+    except UnknownCommandError as error:  # its own words would load every command
+        name, known = (error.unused_tokens or argv)[0], error.app or app
+        names = [each for each in known if not each.startswith("-")]
+        raise UserError(f"no command {name!r}: {meant(name, names)}") from error
     except CycloptsError as error:
         asked = " ".join(("aimo-submit", *(error.command_chain or ()), "--help"))
         raise UserError(f"{' '.join(str(error).split())} See {asked}") from error
-    given = {name: seams[name] for name in hidden if name in seams}
-    return command(*bound.args, **bound.kwargs, **given) or 0
 
 
 def _app() -> App:
