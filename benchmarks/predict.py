@@ -28,14 +28,15 @@ from aimo_submit import Problem, config_for, start_solver
 from aimo_submit.cards import Card
 from aimo_submit.config import Config, settings_that
 from aimo_submit.errors import UserError
-from aimo_submit.evaluate.bootstrap import Z
+from aimo_submit.evaluate.summary import Z
 from aimo_submit.journal import solutions_in
+from aimo_submit.pool import journals_of
 from aimo_submit.pool.arrays import Pool, load_pool
-from aimo_submit.pool.reading import journals_of
+from aimo_submit.tune import Candidate, PlannedRun, StopRule
 from aimo_submit.tune.accuracy import jackknife
 from aimo_submit.tune.advice import parsed
 from aimo_submit.tune.choosing import usable
-from aimo_submit.tune.forecast import Candidate, Forecaster, PlannedRun, StopRule
+from aimo_submit.tune.forecast import Forecaster
 from aimo_submit.tune.profile import load_profile
 
 SETTINGS = ("samples=4,rounds=2", "samples=16,rounds=4", "samples=32,rounds=3")

@@ -26,10 +26,10 @@ from rich.progress import track
 from rich.table import Table
 
 from aimo_submit.errors import UserError
-from aimo_submit.evaluate.bootstrap import Z, population
+from aimo_submit.evaluate.summary import Z, population
 from aimo_submit.pool.arrays import Pool, load_pool
+from aimo_submit.tune import PlannedRun
 from aimo_submit.tune.accuracy import counts, jackknife, maj
-from aimo_submit.tune.forecast import PlannedRun
 from aimo_submit.tune.profile import Profile
 from aimo_submit.tune.tuner import Tuner
 

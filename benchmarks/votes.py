@@ -30,7 +30,7 @@ from aimo_submit.answers import extract
 from aimo_submit.cli.tables import rules_table
 from aimo_submit.pool.ballots import Ballot, ballots_in
 from aimo_submit.records import Completion, Execution, Finish, Outcome, Round, Status, Trace
-from aimo_submit.tune.votes import (
+from aimo_submit.tune.vote_rules import (
     Quality,
     VoteCounts,
     confidences,

@@ -10,8 +10,16 @@ from pathlib import Path
 import pytest
 
 from aimo_submit.doctor import Check, Job
-from aimo_submit.doctor.examine import Topics, decides, machine_checks, model_checks, to_do
-from aimo_submit.doctor.kaggle import Environment, kaggle_checks, mount_checks
+from aimo_submit.doctor.examine import (
+    Environment,
+    Topics,
+    decides,
+    kaggle_checks,
+    machine_checks,
+    model_checks,
+    mount_checks,
+    to_do,
+)
 from aimo_submit.kaggle.client.bundle import SUBMISSION
 from aimo_submit.machines.detect import detect
 from tests.kaggle.test_metadata import AIMO_3, write_kernel

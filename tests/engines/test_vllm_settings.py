@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from aimo_submit.engines import Engine, Sampling
-from aimo_submit.engines.preload import preload
 from aimo_submit.engines.scripted import ScriptedEngine
-from aimo_submit.engines.vllm.selftest import start_tested, why_broken
+from aimo_submit.engines.vllm import start_tested, why_broken
 from aimo_submit.engines.vllm.settings import Settings, devices, ladder, seeing, suited
 from aimo_submit.errors import UserError
 from aimo_submit.machines.detect import Gpu, Machine
 from aimo_submit.records import Completion
+from aimo_submit.start import preload
 
 
 def machine(*capabilities: tuple[int, int]) -> Machine:

@@ -18,7 +18,7 @@ from functools import wraps
 from pathlib import Path
 
 from aimo_submit.kaggle.rehearsal.player import Player
-from aimo_submit.sandbox.linux import libc
+from aimo_submit.sandbox import linux
 from aimo_submit.sandbox.linux.processes import descendants, send
 from aimo_submit.sandbox.server import zygote
 
@@ -85,7 +85,7 @@ def starve(player: Player) -> None:
 def fill_disk(player: Player) -> None:
     """Fills the disk of the working directory, until another problem has been answered."""
     with suppress(OSError):  # not ours to mount one that is small
-        libc.mount("tmpfs", str(player.working), "tmpfs", 0, f"size={SMALL_DISK}")
+        linux.mount("tmpfs", str(player.working), "tmpfs", 0, f"size={SMALL_DISK}")
         player.closing.callback(keep, player.working)
     _fill_disk(player)
 
@@ -111,7 +111,7 @@ def keep(working: Path) -> None:
     """Copies what is on the small disk to the folder that it hid."""
     with tempfile.TemporaryDirectory() as kept:
         shutil.copytree(working, kept, dirs_exist_ok=True)
-        libc.call("umount2", os.fsencode(working), 2)  # MNT_DETACH
+        linux.call("umount2", os.fsencode(working), 2)  # MNT_DETACH
         shutil.copytree(kept, working, dirs_exist_ok=True)
 
 

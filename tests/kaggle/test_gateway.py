@@ -31,6 +31,7 @@ from aimo_submit.errors import EngineDied, UserError
 from aimo_submit.formats.families import FORMATS
 from aimo_submit.journal import settings_in, solutions_in
 from aimo_submit.kaggle.rehearsal.fake_gateway import FakeGateway
+from aimo_submit.kaggle.runtime import process_age_s
 from aimo_submit.kaggle.runtime.gateway import predict_function, serve
 from aimo_submit.kaggle.runtime.predictor import (
     Predictor,
@@ -40,7 +41,6 @@ from aimo_submit.kaggle.runtime.predictor import (
     background,
     plain,
 )
-from aimo_submit.kaggle.runtime.time_limits import process_age_s
 from aimo_submit.records import Completion, Execution, Outcome, Problem, Solution
 from aimo_submit.sandbox import Sandbox
 from aimo_submit.sandbox.client.fork_server import ForkServer

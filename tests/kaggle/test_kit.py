@@ -11,8 +11,14 @@ from pathlib import Path
 import pytest
 
 from aimo_submit.engines import scripted
-from aimo_submit.kaggle.client.bundle import TEMPLATE
-from aimo_submit.kaggle.client.kit import PACKAGE, closure, kit_files, named, package_hash
+from aimo_submit.kaggle.client.bundle import (
+    PACKAGE,
+    TEMPLATE,
+    closure,
+    kit_files,
+    named,
+    package_hash,
+)
 from aimo_submit.kaggle.rehearsal import fake_gateway
 from aimo_submit.kaggle.runtime.recorder import read_progress
 from tests import ROOT

@@ -32,13 +32,13 @@ from aimo_submit.kaggle.client.bundle import (
     build,
     digest,
     for_kaggle,
+    kit_files,
     stale,
 )
-from aimo_submit.kaggle.client.kit import kit_files
 from aimo_submit.kaggle.client.submission import fallbacks
 from aimo_submit.kaggle.rehearsal import fake_gateway
+from aimo_submit.kaggle.runtime import brief
 from aimo_submit.kaggle.runtime.setup import engine_faults, model_faults
-from aimo_submit.kaggle.runtime.time_limits import brief
 from aimo_submit.machines import Size, recognise
 from aimo_submit.machines.detect import Gpu, Machine, detect
 from aimo_submit.report import frames

@@ -17,7 +17,7 @@ import pytest
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle.client.bundle import notebook
 from aimo_submit.kaggle.client.metadata import problems_in
-from aimo_submit.kaggle.runtime.wheels import (
+from aimo_submit.kaggle.runtime.mounts import (
     REQUIREMENTS,
     import_failure,
     install_wheels,

@@ -6,8 +6,7 @@ import dataclasses
 
 import pytest
 
-from aimo_submit.cards import Card, all_cards
-from aimo_submit.cards.fit import fit, layout_of
+from aimo_submit.cards import Card, all_cards, fit, layout_of
 from aimo_submit.machines import GIB, HARDWARE, Layout, Size, plan_memory, recognise, step_s
 from aimo_submit.machines.detect import Gpu, Machine, hardware_of
 

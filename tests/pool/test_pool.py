@@ -17,9 +17,9 @@ from aimo_submit.config import Config, settings_of
 from aimo_submit.engines import Sampling
 from aimo_submit.errors import UserError
 from aimo_submit.journal import Journal, locations_in
+from aimo_submit.pool import Index
 from aimo_submit.pool.arrays import CACHE, Pool, load_pool, majority_accuracy
 from aimo_submit.pool.ballots import ballots_in
-from aimo_submit.pool.reading import Index
 from aimo_submit.records import (
     Completion,
     Execution,

@@ -33,10 +33,11 @@ from aimo_submit.records import (
     to_json,
 )
 from aimo_submit.report import panels
-from aimo_submit.report.figures import TITLES
+from aimo_submit.report.page import TITLES
 from aimo_submit.report.panels import Panel
 from aimo_submit.report.rows import ProblemRow
-from aimo_submit.tune.forecast import Forecaster, PlannedRun
+from aimo_submit.tune import PlannedRun
+from aimo_submit.tune.forecast import Forecaster
 from aimo_submit.tune.profile import Profile
 from aimo_submit.vote import majority
 

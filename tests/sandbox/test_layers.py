@@ -35,7 +35,8 @@ kit = sys.modules["aimo_submit"] = types.ModuleType("aimo_submit")
 kit.__path__ = [{str(KIT)!r}]
 import ctypes, errno, json, os, resource, signal, socket, subprocess, time
 from pathlib import Path
-from aimo_submit.sandbox.linux import landlock, layers, libc, namespaces, privileges, seccomp
+from aimo_submit.sandbox import linux
+from aimo_submit.sandbox.linux import landlock, layers, privileges, seccomp
 home, without, library, code = sys.argv[1:]
 home = Path(home)
 sys.path += [library] if library else []
@@ -57,7 +58,7 @@ def take_on():
         privileges.become(on.first_uid, reads_all=on.reads_all)
     else:
         privileges.drop_capabilities()
-    libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
     privileges.no_new_privileges()
     if on.landlock:
         landlock.restrict(rules)
@@ -73,9 +74,9 @@ def refused(action, *args):
     return "allowed"
 
 if on.namespaces:
-    namespaces.leave_network(user=on.user_namespace)
-    namespaces.own_processes()
-    within_child(lambda: namespaces.own_mounts(home, on.first_uid, 2**24))
+    privileges.leave_network(user=on.user_namespace)
+    privileges.own_processes()
+    within_child(lambda: privileges.own_mounts(home, on.first_uid, 2**24))
 elif on.first_uid is not None:
     os.chown(home, on.first_uid, on.first_uid)
 privileges.bound(reads_all=on.reads_all)
@@ -196,12 +197,12 @@ def test_the_network_and_dangerous_calls_are_refused(home: Path, where: str) -> 
     code = """
     print(refused(socket.socket, socket.AF_INET, socket.SOCK_STREAM))
     print(refused(socket.socket, socket.AF_NETLINK, socket.SOCK_RAW))
-    print(refused(libc.syscall, 101, 16, os.getppid(), 0, 0))
-    print(refused(libc.unshare, namespaces.CLONE_NEWUSER))
-    print(refused(libc.mount, "none", "/", "tmpfs"))
-    print(refused(libc.syscall, 56, namespaces.CLONE_NEWUSER | 17, 0, 0, 0, 0))
-    print(refused(libc.syscall, 435, 0, 0), refused(libc.syscall, 5000))
-    print(refused(libc.syscall, 425, 8, 0))
+    print(refused(linux.syscall, 101, 16, os.getppid(), 0, 0))
+    print(refused(linux.unshare, namespaces.CLONE_NEWUSER))
+    print(refused(linux.mount, "none", "/", "tmpfs"))
+    print(refused(linux.syscall, 56, namespaces.CLONE_NEWUSER | 17, 0, 0, 0, 0))
+    print(refused(linux.syscall, 435, 0, 0), refused(linux.syscall, 5000))
+    print(refused(linux.syscall, 425, 8, 0))
     print(refused(resource.prlimit, os.getppid(), resource.RLIMIT_CPU, (1, 1)))
     print(resource.prlimit(0, resource.RLIMIT_CORE) is not None)
     """
@@ -309,9 +310,9 @@ def test_an_own_user_has_no_capability_and_counts_its_own_processes(home: Path, 
     code = """
     print(os.getresuid() == os.getresgid() == (on.first_uid,) * 3, os.getgroups())
     held = (ctypes.c_uint * 6)()
-    libc.library.capget(privileges._HEADER, held)
+    linux.library.capget(privileges._HEADER, held)
     print([sets & ~(4 if on.reads_all else 0) for sets in held])
-    print([n for n in range(64) if libc.library.prctl(libc.PR_CAPBSET_READ, n, 0, 0, 0) == 1
+    print([n for n in range(64) if linux.library.prctl(linux.PR_CAPBSET_READ, n, 0, 0, 0) == 1
            and not (n == 2 and on.reads_all)])
     print(refused(os.setuid, 0), refused(os.chown, ".", 0, 0), refused(os.kill, 1, 0))
     resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
@@ -401,7 +402,7 @@ def test_the_filter_alone_closes_every_way_to_signal(home: Path) -> None:
     print(refused(os.kill, -1, 0), refused(os.kill, -kit, 0))
     print(refused(signal.pidfd_send_signal, os.pidfd_open(kit), 0))
     print(refused(fcntl.fcntl, 0, fcntl.F_SETOWN, kit))
-    print(refused(libc.syscall, 200, kit, 0), refused(libc.syscall, 234, kit, kit, 0))
+    print(refused(linux.syscall, 200, kit, 0), refused(linux.syscall, 234, kit, kit, 0))
     """
     lines = confined(home, "seccomp alone", dedent(code))
     assert set(" ".join(lines).split()) == {"EPERM"}

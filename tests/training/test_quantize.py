@@ -13,8 +13,7 @@ from aimo_submit.errors import UserError
 from aimo_submit.formats.families import FORMATS
 from aimo_submit.journal import Journal
 from aimo_submit.records import Completion, Finish, Problem, Round, Solution, Status, Trace
-from aimo_submit.training.calibration import texts_of
-from aimo_submit.training.quantize import Recipe, act_order_for, quantise
+from aimo_submit.training.quantize import Recipe, act_order_for, quantise, texts_of
 
 NUMINA = FORMATS["numina_tir"]
 

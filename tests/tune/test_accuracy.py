@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimo_submit.errors import UserError
-from aimo_submit.evaluate.bootstrap import interval, population
+from aimo_submit.evaluate.summary import interval, population
 from aimo_submit.pool.arrays import load_pool
 from aimo_submit.tune.accuracy import accuracies, counts, jackknife, maj, pass_at
 from benchmarks.tune import chances, covered, resampled, simulated, truth

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aimo_submit.cards import load_card
-from aimo_submit.cards.fit import fit
+from aimo_submit.cards import fit, load_card
 from aimo_submit.cli import main
 from aimo_submit.engines.scripted import ScriptedEngine, StepTime, simulate
 from aimo_submit.errors import UserError

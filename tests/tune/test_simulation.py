@@ -17,8 +17,8 @@ from aimo_submit.pool.arrays import Pool
 from aimo_submit.records import Execution, Outcome, Problem, Solution, Trace
 from aimo_submit.run import seed_of
 from aimo_submit.solve import solve
-from aimo_submit.tune import vote_rules
-from aimo_submit.tune.forecast import Forecaster, PlannedRun
+from aimo_submit.tune import PlannedRun, vote_rules
+from aimo_submit.tune.forecast import Forecaster
 from aimo_submit.tune.profile import Profile
 from aimo_submit.tune.simulation import Samples, simulate_problem
 from aimo_submit.tune.vote_rules import draw

@@ -18,10 +18,10 @@ from aimo_submit.errors import UserError
 from aimo_submit.pool.arrays import Pool
 from aimo_submit.records import Completion, Finish, Problem, Round, Solution, Status, Trace
 from aimo_submit.toml import read_toml
-from aimo_submit.tune import advice
+from aimo_submit.tune import Candidate, Forecast, PlannedRun, StopRule, advice, paired
 from aimo_submit.tune.advice import compare_candidates, parsed
 from aimo_submit.tune.choosing import choose, length_ratio, pareto_front, shortlist, usable
-from aimo_submit.tune.forecast import Candidate, Forecast, Forecaster, PlannedRun, StopRule, paired
+from aimo_submit.tune.forecast import Forecaster
 from aimo_submit.tune.tuner import Tuner, Tuning
 from benchmarks.tune import MACHINE, chances, simulated
 

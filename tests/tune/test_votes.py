@@ -17,7 +17,7 @@ from aimo_submit.errors import UserError
 from aimo_submit.journal import Journal
 from aimo_submit.pool.ballots import Ballot, ballots_in, ballots_of
 from aimo_submit.records import Problem, Status, Trace, Vote
-from aimo_submit.tune.votes import (
+from aimo_submit.tune.vote_rules import (
     VoteCounts,
     confidences,
     quality,

@@ -10,8 +10,7 @@ from rich.table import Table
 
 from aimo_submit.cli.options import FAILED, Folder, out, say
 from aimo_submit.doctor import Check
-from aimo_submit.doctor.examine import decides, examine, to_do
-from aimo_submit.doctor.kaggle import Environment
+from aimo_submit.doctor.examine import Environment, decides, examine, to_do
 from aimo_submit.kaggle.runtime.mounts import input_root
 
 

@@ -31,12 +31,13 @@ from aimo_submit.evaluate.ray import LOCAL, Actors
 from aimo_submit.evaluate.runner import Job, Solving, problems_at_once, solving
 from aimo_submit.evaluate.summary import Summary, grades_of, lead_of, summarise
 from aimo_submit.journal import Journal, Key, key_of, locations_in, settings_in, solutions_in
+from aimo_submit.pool import alike
 from aimo_submit.pool.arrays import load_pool
-from aimo_submit.pool.ballots import Ballot, ballots_in
-from aimo_submit.pool.reading import alike
+from aimo_submit.pool.ballots import Ballot, ballots_in, import_votes
+from aimo_submit.pool.tables import to_parquet
 from aimo_submit.records import Solution
 from aimo_submit.start import start_solver
-from aimo_submit.tune.votes import VoteCounts, counts_of, quality_lines, score_rules
+from aimo_submit.tune.vote_rules import VoteCounts, counts_of, quality_lines, score_rules
 
 
 @Parameter(name="*")
@@ -197,3 +198,37 @@ def votes(files: list[Path], /) -> None:
     say(rules_table(scores, f"{scores[0].ballots} votes"))
     for line in quality_lines(counted):
         say(line)
+
+
+def pool_show(pool: Path, /) -> None:
+    """Prints the figures of a pool.
+
+    Args:
+        pool: folder of journals, a journal, a .parquet export or a .csv of votes
+    """
+    say(pool_table(pool, load_pool(pool)))
+
+
+def pool_export(pool: Path, out: Path, /) -> None:
+    """Writes a pool as one table.
+
+    Args:
+        pool: folder of journals, or a journal
+        out: the .parquet to write
+    """
+    rows = to_parquet(pool, out)
+    note(f"{rows:,} rounds are in {out}: pandas.read_parquet({str(out)!r})")
+
+
+def pool_import(votes: Path, out: str, /) -> None:
+    """Writes a table of answers as a journal.
+
+    Args:
+        votes: a .csv with columns problem_id, answer (gold), logged_answer; if known boxed,
+            has_code
+        out: a journal, or a folder of its own, ending in /
+    """
+    target = Path(out)
+    if out.endswith("/") or target.is_dir():
+        target = target / f"{votes.stem}.jsonl"
+    note(f"{import_votes(votes, target)} problems are in {target}")

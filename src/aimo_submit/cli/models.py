@@ -15,8 +15,7 @@ from cyclopts import Parameter
 from rich import box
 from rich.table import Table
 
-from aimo_submit.cards import Card, all_cards, config_for, engine_settings, find_card
-from aimo_submit.cards.fit import fit
+from aimo_submit.cards import Card, all_cards, config_for, engine_settings, find_card, fit
 from aimo_submit.cli.options import Count, Settings, note, say, values, write
 from aimo_submit.errors import UserError
 from aimo_submit.machines import (

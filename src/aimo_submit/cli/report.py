@@ -13,9 +13,9 @@ from aimo_submit.cli.options import notes, say
 from aimo_submit.cli.tune import KAGGLES, Planned
 from aimo_submit.errors import UserError, need
 from aimo_submit.journal import settings_in
+from aimo_submit.pool import journals_of
 from aimo_submit.pool.arrays import load_pool
-from aimo_submit.pool.reading import journals_of
-from aimo_submit.report import figures
+from aimo_submit.report import page
 from aimo_submit.report.page import Page, write_report
 from aimo_submit.report.panels import Panel
 from aimo_submit.report.rows import ProblemRow, read_rows, rows_of_pool
@@ -71,13 +71,13 @@ def _panels(
     try:
         pool = load_pool(path)
     except UserError as error:  # no gold answers, samples ended early: the texts can still be read
-        return figures.without_pool(str(error), rows), None
+        return page.without_pool(str(error), rows), None
     timed = bool(pool.tokens.any())  # a table of votes names no model
     profile = plan.profile_for(pool.settings.get("model", MODEL) if timed else MODEL)
     if profile is None:
-        return figures.without_profile(pool, rows, plan.problems), None
+        return page.without_profile(pool, rows, plan.problems), None
     task = bar.add_task("tuning", total=None)
     tuner = Tuner(pool, profile, plan.run, lambda line: bar.update(task, description=line))
-    found = figures.of_planned_run(tuner, rows)
+    found = page.of_planned_run(tuner, rows)
     bar.update(task, total=1, completed=1, description="tuning")
     return found

@@ -15,13 +15,13 @@ from rich.table import Table
 from aimo_submit.config import settings_that
 from aimo_submit.evaluate.summary import Accuracy, Expected, Grade, Summary, expected_score
 from aimo_submit.pool.arrays import Pool, majority_accuracy
-from aimo_submit.tune.advice import clock, points
+from aimo_submit.tune import clock, points
 
 if TYPE_CHECKING:
+    from aimo_submit.tune import Forecast
     from aimo_submit.tune.advice import Comparison
-    from aimo_submit.tune.forecast import Forecast
     from aimo_submit.tune.tuner import Grid, RuleGain, Tuning
-    from aimo_submit.tune.votes import Score
+    from aimo_submit.tune.vote_rules import Score
 
 STEP = 0.005  # of accuracy: what lies closer on the front is not printed
 

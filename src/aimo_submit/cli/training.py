@@ -21,7 +21,6 @@ from aimo_submit.evaluate.runner import problems_at_once, remaining
 from aimo_submit.journal import Journal
 from aimo_submit.records import Problem
 from aimo_submit.start import start_solver
-from aimo_submit.training import calibration
 from aimo_submit.training.distil import (
     HeldOut,
     dataset_of,
@@ -30,11 +29,14 @@ from aimo_submit.training.distil import (
     unsolved,
 )
 from aimo_submit.training.quantize import (
+    HUB,
+    TEXTS,
     TOOLS,
     Recipe,
     act_order_for,
     measure_fidelity,
     quantise,
+    texts_of,
     write_card,
 )
 
@@ -132,7 +134,7 @@ def quantize(
     /,
     *,
     bits: Literal[8, 4] = 8,
-    traces: str = calibration.HUB,
+    traces: str = HUB,
     vllm: str = "0.19",
     tool: Annotated[str, Parameter(choices=TOOLS)] = TOOLS[0],
     out: Path | None = None,
@@ -151,13 +153,11 @@ def quantize(
     recipe = Recipe(bits, act_order_for(vllm), tool)
     folder = out or card.path.parent / f"{card.name}-gptq{bits}"
     with notes.status(f"reading {traces}"):
-        texts = calibration.texts_of(traces, card.format, calibration.TEXTS + PROMPTS)
+        texts = texts_of(traces, card.format, TEXTS + PROMPTS)
     unseen = texts[: min(PROMPTS, 2 * len(texts) // 3)]
-    calibrating = texts[len(unseen) :][: calibration.TEXTS]
+    calibrating = texts[len(unseen) :][:TEXTS]
     if not unseen:
-        raise UserError(
-            f"{traces}: one solution is too few; 50 would do, {calibration.TEXTS} are better"
-        )
+        raise UserError(f"{traces}: one solution is too few; 50 would do, {TEXTS} are better")
     note(f"calibrating on {len(calibrating)} traces of {traces}")
     with redirect_stdout(sys.stderr):  # gptqmodel's progress
         quantise(card, recipe, [text.whole for text in calibrating], folder)

@@ -24,6 +24,7 @@ from aimo_submit.cli.tables import (
 )
 from aimo_submit.errors import UserError
 from aimo_submit.pool.arrays import load_pool
+from aimo_submit.tune import Forecast, PlannedRun
 from aimo_submit.tune.advice import (
     Comparison,
     asked_of,
@@ -33,7 +34,6 @@ from aimo_submit.tune.advice import (
     toml,
     warnings,
 )
-from aimo_submit.tune.forecast import Forecast, PlannedRun
 from aimo_submit.tune.profile import MODEL, Profile, load_profile
 from aimo_submit.tune.tuner import Choice, Grid, Tuner, Tuning
 

@@ -20,15 +20,13 @@ from numpy.typing import NDArray
 
 from aimo_submit.cards import load_card
 from aimo_submit.errors import UserError, need
-from aimo_submit.pool.ballots import from_votes
-from aimo_submit.pool.reading import (
+from aimo_submit.pool import (
     ProblemSamples,
     Recording,
     Sample,
     from_journals,
     journals_of,
 )
-from aimo_submit.pool.tables import from_parquet
 
 CACHE = ".pool.npz"  # in the folder, made anew when a journal has changed
 
@@ -60,9 +58,14 @@ class Pool:
 
 def load_pool(path: Path) -> Pool:
     """The pool of a folder of journals, of one journal, a .parquet export or a .csv of votes."""
+    # Tables are the rare case: only they load what reads them.
     if path.suffix == ".csv":
+        from aimo_submit.pool.ballots import from_votes
+
         return _packed(path, from_votes(path))
     if path.suffix == ".parquet":
+        from aimo_submit.pool.tables import from_parquet
+
         return _packed(path, from_parquet(path))
     files = journals_of(path)
     if not path.is_dir():

@@ -17,7 +17,7 @@ from typing import Any
 from aimo_submit.answers import extract
 from aimo_submit.errors import UserError
 from aimo_submit.journal import Journal, solutions_in
-from aimo_submit.pool.reading import Recording
+from aimo_submit.pool import Recording
 from aimo_submit.records import Completion, Finish, Problem, Round, Solution, Status, Trace
 from aimo_submit.vote import RULES, confidence, how_won
 

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aimo_submit.errors import UserError, need
-from aimo_submit.pool.reading import Index, Recording
+from aimo_submit.pool import Index, Recording
 from aimo_submit.records import (
     Completion,
     Execution,

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from aimo_submit.evaluate.bootstrap import Z
+from aimo_submit.evaluate.summary import Z
 from aimo_submit.pool.arrays import Pool
 from aimo_submit.report import plots
 from aimo_submit.report.plots import Curve, Point
 from aimo_submit.report.rows import ProblemRow
-from aimo_submit.tune import vote_rules
+from aimo_submit.tune import Candidate, Forecast, vote_rules
 from aimo_submit.tune.accuracy import accuracies
-from aimo_submit.tune.forecast import GAP_S, Candidate, Forecast, Forecaster
+from aimo_submit.tune.forecast import GAP_S, Forecaster
 from aimo_submit.tune.profile import Profile
 from aimo_submit.tune.tuner import Tuning
 from aimo_submit.vote import INTERCEPT, SLOPE, lead

@@ -13,18 +13,23 @@ import importlib.util
 import json
 import math
 import os
+import random
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 from aimo_submit.cards import Card
 from aimo_submit.errors import UserError, need
+from aimo_submit.evaluate.problem_sets import rows_of
+from aimo_submit.formats import Format
+from aimo_submit.pool import Index
+from aimo_submit.records import Solution
 from aimo_submit.toml import read_toml, to_toml
-from aimo_submit.training.calibration import Text
 
 GROUP = 128  # weights that share a scale
 BATCH = 4  # texts at once
@@ -39,6 +44,10 @@ NO_ACT_ORDER = (0, 30)
 
 # The tokenizer's files stay the original's: as transformers 5 writes them, older ones cannot read.
 _TOKENIZER = ("tokenizer*", "special_tokens_map.json", "vocab.*", "merges.txt", "*.model")
+
+HUB = "AI-MO/NuminaMath-TIR"  # what the AIMO-1 winner calibrated on
+TEXTS = 256
+READ = 20_000  # rows of a set that are looked at: the hub's has 70,000
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,3 +234,63 @@ def write_card(original: Path, recipe: Recipe, folder: Path, seen: Fidelity) -> 
     path = folder.parent / f"{name}.toml"
     path.write_text(to_toml(data), encoding="utf-8")
     return path
+
+
+class Text(NamedTuple):
+    """A trace as the model saw it: what it was asked, and all that followed."""
+
+    prompt: str
+    rest: str
+
+    @property
+    def whole(self) -> str:
+        """The text from its first word to its last."""
+        return self.prompt + self.rest
+
+
+def texts_of(source: str, format: Format, texts: int = TEXTS) -> list[Text]:
+    """That many texts from a recorded pool or journal, a file of solutions or a set of the hub.
+
+    Files and sets need the columns problem and solution. Of a pool the right samples are taken.
+    """
+    found = list(_recorded(Path(source), format) if _is_pool(source) else _solved(source, format))
+    if not found:
+        raise UserError(f"{source}: no solution in it to calibrate on")
+    random.Random(0).shuffle(found)
+    return found[:texts]
+
+
+def _is_pool(source: str) -> bool:
+    path = Path(source)
+    return path.is_dir() or (path.suffix == ".jsonl" and path.is_file() and _is_journal(path))
+
+
+def _is_journal(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.readline().startswith(b'{"settings"')
+
+
+def _recorded(path: Path, format: Format) -> Iterator[Text]:
+    """One right sample of each problem and seed that has any."""
+    index = Index(path)
+    for problem in index.problems:
+        for solution in index.solutions(problem):
+            yield from islice(_right(solution, format), 1)
+
+
+def _right(solution: Solution, format: Format) -> Iterator[Text]:
+    gold = solution.problem.answer
+    for trace in solution.traces:
+        if trace.answer is not None and gold in (None, trace.answer):
+            yield Text(format.prompt(solution.problem.text), trace.text)
+
+
+def _solved(source: str, format: Format) -> Iterator[Text]:
+    for where, row in islice(rows_of(source), READ):
+        yield Text(format.prompt(_column(where, row, "problem")), _column(where, row, "solution"))
+
+
+def _column(where: str, row: Mapping[str, Any], name: str) -> str:
+    if not isinstance(row.get(name), str):
+        raise UserError(f"{where} has no text in the column {name}")
+    return str(row[name])

@@ -13,8 +13,8 @@ from typing import Any
 from aimo_submit.config import ENGINES, Config, settings_that
 from aimo_submit.errors import UserError
 from aimo_submit.toml import parse_value
+from aimo_submit.tune import Candidate, Forecast, StopRule, clock, paired, points
 from aimo_submit.tune.choosing import ENOUGH
-from aimo_submit.tune.forecast import Candidate, Forecast, StopRule, paired
 from aimo_submit.tune.tuner import Choice, Tuner, Tuning
 from aimo_submit.tune.vote_rules import known
 
@@ -130,18 +130,6 @@ def _too_few_problems(tuning: Tuning, choice: Choice) -> Iterator[str]:
         f"accuracy is known to ±{points(half, sign='')} only: {tuning.problems} problems are few, "
         f"about {needed} would bring that to {points(KNOWN, sign='')}"
     )
-
-
-def points(share: float, sign: str = "+") -> str:
-    """A difference of accuracies in points of 100."""
-    return f"{100 * share:{sign}.1f} points"
-
-
-def clock(seconds: float) -> str:
-    """Seconds as hours or minutes, for a reader."""
-    if seconds >= 3600:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"
 
 
 def config_of(tuning: Tuning, chosen: Forecast, settings: Mapping[str, Any]) -> Config:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from aimo_submit.evaluate.bootstrap import interval, population
+from aimo_submit.evaluate.summary import interval, population
 from aimo_submit.pool.arrays import Pool
-from aimo_submit.tune.forecast import Forecast, paired
+from aimo_submit.tune import Forecast, paired
 
 ENOUGH = 0.02  # 1 problem of 50: surely no further behind the best is as good as it
 SHORTLIST = 4  # candidates simulated under the budget, besides the one that the grids recommend

@@ -16,10 +16,9 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from aimo_submit.budget import REFILL, Allotment, Budget, Terms, pooled, reserve
-from aimo_submit.evaluate.bootstrap import interval
+from aimo_submit.budget import REFILL, Allotment, Budget, Terms, pooled
 from aimo_submit.pool.arrays import Pool
-from aimo_submit.records import Named
+from aimo_submit.tune import Candidate, Forecast, PlannedRun, StopRule
 from aimo_submit.tune.accuracy import accuracies
 from aimo_submit.tune.profile import Profile
 from aimo_submit.tune.simulation import Policy, Samples, Simulated, simulate_problem
@@ -35,74 +34,6 @@ GAP_S = 1.0  # the gateway's, between two problems
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedRun:
-    """A run to come: its time limit and the number of its problems."""
-
-    limit_s: float
-    problems: int = 50
-
-    @property
-    def plan_s(self) -> float:
-        """The limit without the reserve (`budget.py`)."""
-        return self.limit_s - reserve(self.limit_s)
-
-
-class StopRule(Named):
-    """The rule by which the samples of a problem come to their end."""
-
-    EVERY = "every sample"
-    STOPPED = "early stop"  # of a pool: `early_stop` without a limit of time
-    SHARES = "equal shares"  # N samples in T/n, until nothing can change the winner
-    BUDGET = "budget"  # what runs where `total_time_s` is set
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """N and M, a rule to stop and a vote, to be weighed against others."""
-
-    samples: int
-    rounds: int
-    stop: StopRule = StopRule.EVERY
-    early_stop: float | None = None
-    vote: str = "majority"
-
-    @property
-    def how(self) -> str:
-        """How samples end and vote, in words."""
-        at = "" if self.early_stop is None else f" at {self.early_stop:g}"
-        vote = "" if self.vote == "majority" else f", vote {self.vote}"
-        return f"{self.stop}{at}{vote}"
-
-    def __str__(self) -> str:
-        return f"N={self.samples} M={self.rounds} ({self.how})"
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """Accuracy and time of a candidate; times are those of a whole run, loading included."""
-
-    candidate: Candidate
-    scores: Floats  # P: each problem's chance to be right
-    time_s: float  # mean
-    time_q95_s: float
-
-    @property
-    def accuracy(self) -> float:
-        """The share of problems that would be right."""
-        return float(self.scores.mean())
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """90%, over problems."""
-        return interval(self.scores)
-
-
-def paired(a: Forecast, b: Forecast) -> tuple[float, float, float]:
-    """How far the second is ahead of the first, with the 90% interval, problem by problem."""
-    return b.accuracy - a.accuracy, *interval(b.scores - a.scores)
 
 
 class Forecaster:

@@ -16,8 +16,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from aimo_submit.cards import Card, find_card
-from aimo_submit.cards.fit import fit, layout_of
+from aimo_submit.cards import Card, find_card, fit, layout_of
 from aimo_submit.errors import UserError
 from aimo_submit.machines import HARDWARE, Layout, load_s, prefill_s, step_s
 from aimo_submit.pacing import Pacing

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aimo_submit.errors import UserError
-from aimo_submit.evaluate.bootstrap import LEVEL, Z, interval, population
+from aimo_submit.evaluate.summary import LEVEL, Z, interval, population
 from aimo_submit.pool.arrays import Pool
+from aimo_submit.tune import Candidate, Forecast, PlannedRun, StopRule
 from aimo_submit.tune.accuracy import counts, jackknife, pass_at
 from aimo_submit.tune.choosing import (
     LengthRatio,
@@ -30,13 +31,7 @@ from aimo_submit.tune.choosing import (
     usable,
     within_time,
 )
-from aimo_submit.tune.forecast import (
-    Candidate,
-    Forecast,
-    Forecaster,
-    PlannedRun,
-    StopRule,
-)
+from aimo_submit.tune.forecast import Forecaster
 from aimo_submit.tune.profile import Profile
 from aimo_submit.tune.vote_rules import SIGNALS
 

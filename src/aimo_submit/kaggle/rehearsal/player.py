@@ -31,7 +31,8 @@ from typing import Any
 from aimo_submit.kaggle.rehearsal.tree import Question, Tree, as_toml
 from aimo_submit.kaggle.runtime.recorder import read_progress
 from aimo_submit.kaggle.runtime.setup import OVERLAY
-from aimo_submit.sandbox.linux import libc, namespaces, processes
+from aimo_submit.sandbox import linux
+from aimo_submit.sandbox.linux import privileges, processes
 
 MS_RDONLY, MS_REMOUNT, MS_BIND = 1, 32, 4096
 SIOCSIFFLAGS, IFF_UP, IFF_RUNNING = 0x8914, 0x1, 0x40
@@ -188,14 +189,14 @@ def _last_line(error: BaseException) -> str:
 def apart(inputs: str) -> None:
     """Leaves network and mounts for others where that is allowed; the inputs become read-only."""
     try:
-        libc.unshare(namespaces.CLONE_NEWNET | namespaces.CLONE_NEWNS)
-        libc.mount("none", "/", None, namespaces.MS_REC | namespaces.MS_PRIVATE)
+        linux.unshare(privileges.CLONE_NEWNET | privileges.CLONE_NEWNS)
+        linux.mount("none", "/", None, privileges.MS_REC | privileges.MS_PRIVATE)
     except OSError:
         return
     with suppress(OSError):
         _loopback()
-    libc.mount(inputs, inputs, None, MS_BIND)
-    libc.mount(inputs, inputs, None, MS_BIND | MS_REMOUNT | MS_RDONLY)
+    linux.mount(inputs, inputs, None, MS_BIND)
+    linux.mount(inputs, inputs, None, MS_BIND | MS_REMOUNT | MS_RDONLY)
 
 
 def _loopback() -> None:
@@ -214,7 +215,7 @@ def _leave(*_: object) -> None:
 def main() -> None:
     """Plays the job in the file named on the command line."""
     signal.signal(signal.SIGTERM, _leave)
-    libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGTERM)
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
     processes.subreaper()
     file = Path(sys.argv[1])
     job = Job(**json.loads(file.read_text(encoding="utf-8")))

@@ -26,7 +26,7 @@ from aimo_submit.kaggle.rehearsal import player
 from aimo_submit.kaggle.rehearsal.player import Faults, Job
 from aimo_submit.kaggle.rehearsal.tree import Question, Tree, environment, plant
 from aimo_submit.kaggle.rehearsal.verdict import Result, judge, kind
-from aimo_submit.kaggle.runtime.time_limits import GRACE_S, WIND_UP_S
+from aimo_submit.kaggle.runtime import GRACE_S, WIND_UP_S
 from aimo_submit.records import Problem
 
 SHOWN = 3  # problems that the interactive run has

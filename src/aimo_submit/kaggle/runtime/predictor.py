@@ -24,8 +24,8 @@ from aimo_submit.budget import CAP, Pace
 from aimo_submit.competition import Answers, competition_named
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
+from aimo_submit.kaggle.runtime import GRACE_S, limited, process_age_s
 from aimo_submit.kaggle.runtime.recorder import Recorder, progress, row_of
-from aimo_submit.kaggle.runtime.time_limits import GRACE_S, limited, process_age_s
 from aimo_submit.records import Problem, Solution, Status, Trace
 from aimo_submit.solve import conclude
 from aimo_submit.solver import CLOSE_S, Solver

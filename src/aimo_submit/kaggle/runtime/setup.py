@@ -18,8 +18,7 @@ from aimo_submit.cards import Card, all_cards, config_for, load_card
 from aimo_submit.competition import competition_named
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
-from aimo_submit.kaggle.runtime.mounts import Mounts
-from aimo_submit.kaggle.runtime.wheels import import_failure, present
+from aimo_submit.kaggle.runtime.mounts import Mounts, import_failure, present
 from aimo_submit.machines import recognise
 from aimo_submit.machines.detect import AMPERE, OLDEST, Machine
 from aimo_submit.toml import parse_toml

@@ -16,8 +16,16 @@ from pathlib import Path
 from aimo_submit.competition import competition_named
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
+from aimo_submit.kaggle.runtime import brief
 from aimo_submit.kaggle.runtime.gateway import serve
-from aimo_submit.kaggle.runtime.mounts import Mounts, input_root, survey
+from aimo_submit.kaggle.runtime.mounts import (
+    REQUIREMENTS,
+    Mounts,
+    input_root,
+    install_wheels,
+    present,
+    survey,
+)
 from aimo_submit.kaggle.runtime.predictor import Predictor, Watch
 from aimo_submit.kaggle.runtime.setup import (
     OVERLAY,
@@ -27,8 +35,6 @@ from aimo_submit.kaggle.runtime.setup import (
     engine_faults,
     read_settings,
 )
-from aimo_submit.kaggle.runtime.time_limits import brief
-from aimo_submit.kaggle.runtime.wheels import REQUIREMENTS, install_wheels, present
 from aimo_submit.machines.detect import AMPERE, NO_PEER_TO_PEER, Machine, detect
 from aimo_submit.records import Problem, Status
 from aimo_submit.solver import Solver

@@ -25,8 +25,7 @@ from typing import NoReturn, TextIO
 
 from aimo_submit.sandbox import protocol
 from aimo_submit.sandbox.block.interpreter import Interpreter, flush, run_exit_handlers
-from aimo_submit.sandbox.linux import landlock, privileges, seccomp
-from aimo_submit.sandbox.linux.libc import PR_SET_PDEATHSIG, prctl
+from aimo_submit.sandbox.linux import PR_SET_PDEATHSIG, landlock, prctl, privileges, seccomp
 from aimo_submit.sandbox.linux.processes import step_ahead
 
 SEED = 0  # every block draws the same numbers, so a replay sees the same output

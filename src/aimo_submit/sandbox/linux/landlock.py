@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from aimo_submit.sandbox.linux import libc
+from aimo_submit.sandbox import linux
 
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # the same on every architecture
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
@@ -40,7 +40,7 @@ PACKAGES = ("lib*/python*/site-packages", "lib*/python*/dist-packages")
 def version() -> int:
     """Returns the kernel's Landlock ABI; 0 where there is none."""
     try:
-        return libc.syscall(CREATE_RULESET, None, 0, 1)
+        return linux.syscall(CREATE_RULESET, None, 0, 1)
     except OSError:
         return 0
 
@@ -58,7 +58,7 @@ def ruleset(
         handled |= access if version >= since else 0
     described = struct.pack("=QQQ", handled, TCP, SCOPES)
     size = 24 if version >= SCOPE_ABI else 16 if version >= TCP_ABI else 8
-    rules = libc.syscall(CREATE_RULESET, described, size, 0)
+    rules = linux.syscall(CREATE_RULESET, described, size, 0)
     everything = handled & ~MAKE_CHAR & ~MAKE_BLOCK
     for paths, access in ((readable, READ), (listable, READ_DIR), (writable, everything)):
         for path in paths:
@@ -68,7 +68,7 @@ def ruleset(
 
 def restrict(descriptor: int) -> None:
     """Holds this process and its children to the rules; needs `no_new_privileges`."""
-    libc.syscall(RESTRICT_SELF, descriptor, 0)
+    linux.syscall(RESTRICT_SELF, descriptor, 0)
 
 
 def interpreter_paths() -> tuple[list[Path], list[Path]]:
@@ -114,7 +114,7 @@ def _allow(rules: int, path: Path, access: int) -> None:
         if not stat.S_ISDIR(os.fstat(target).st_mode):
             access &= OF_A_FILE
         if access:
-            libc.syscall(ADD_RULE, rules, 1, struct.pack("=Qi", access, target), 0)
+            linux.syscall(ADD_RULE, rules, 1, struct.pack("=Qi", access, target), 0)
     finally:
         os.close(target)
 

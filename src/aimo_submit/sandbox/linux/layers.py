@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aimo_submit.errors import UserError
-from aimo_submit.sandbox.linux import landlock, namespaces, privileges, seccomp
+from aimo_submit.sandbox.linux import landlock, privileges, seccomp
 from aimo_submit.sandbox.linux.seccomp import Program
 
 NAMES = ("uid", "namespaces", "landlock", "seccomp")
@@ -171,16 +171,16 @@ def _be_another(uid: int, *, reads_all: bool) -> None:
 
 
 def _live_apart(*, user: bool) -> None:
-    namespaces.leave_network(user=user)
+    privileges.leave_network(user=user)
     if any(name != "lo" for _, name in socket.if_nameindex()):
         raise OSError("the network is still there")
-    namespaces.own_processes()
+    privileges.own_processes()
     if reason := _tried(_be_alone):
         raise OSError(reason)
 
 
 def _be_alone() -> None:
-    namespaces.own_mounts(Path(tempfile.gettempdir()), None, 2**20)
+    privileges.own_mounts(Path(tempfile.gettempdir()), None, 2**20)
     if [name for name in os.listdir("/proc") if name.isdecimal()] != ["1"]:  # noqa: PTH208
         raise OSError("processes of others can be seen")
 

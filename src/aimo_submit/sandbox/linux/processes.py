@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from aimo_submit.sandbox.linux.libc import PR_SET_CHILD_SUBREAPER, prctl
+from aimo_submit.sandbox.linux import PR_SET_CHILD_SUBREAPER, prctl
 from aimo_submit.sandbox.linux.privileges import drop_capabilities
 
 PATIENCE_S = 5.0

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from aimo_submit.sandbox.linux import libc
+from aimo_submit.sandbox import linux
 
 ONLY = "written for x86-64 only"
 
@@ -108,7 +108,7 @@ def install(program: Program) -> None:
     code = _HEAD + guard + program.body
     filters = ctypes.create_string_buffer(code, len(code))
     described = struct.pack("@HxxxxxxQ", len(code) // 8, ctypes.addressof(filters))
-    libc.syscall(SECCOMP, _SET_MODE_FILTER, _SPEC_ALLOW, described)
+    linux.syscall(SECCOMP, _SET_MODE_FILTER, _SPEC_ALLOW, described)
 
 
 def _instruction(operation: int, value: int, yes: int = 0, no: int = 0) -> bytes:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from aimo_submit.sandbox.block.process import SEED, Jail
 from aimo_submit.sandbox.leases import MOST_WORKERS
-from aimo_submit.sandbox.linux import landlock, namespaces, privileges, processes, usage
+from aimo_submit.sandbox.linux import landlock, privileges, processes, usage
 from aimo_submit.sandbox.linux.files import empty_folder
 from aimo_submit.sandbox.linux.layers import Layers
 from aimo_submit.sandbox.protocol import Limits
@@ -43,7 +43,7 @@ def make_jail(spec: JailSpec, number: int) -> Jail:
     uid = None if layers.first_uid is None else layers.first_uid + number
     home = Path(tempfile.mkdtemp(prefix=home_prefix(number), dir=spec.root))
     if layers.namespaces:
-        namespaces.own_mounts(home, uid, limits.file_bytes)
+        privileges.own_mounts(home, uid, limits.file_bytes)
     elif uid is not None:
         os.chown(home, uid, uid)
     privileges.bound(reads_all=layers.reads_all)

@@ -22,8 +22,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from aimo_submit.sandbox import leases, protocol
-from aimo_submit.sandbox.linux import landlock, layers, libc, namespaces, processes
+from aimo_submit.sandbox import leases, linux, protocol
+from aimo_submit.sandbox.linux import landlock, layers, privileges, processes
 from aimo_submit.sandbox.linux.files import remove_tree
 from aimo_submit.sandbox.protocol import Limits
 from aimo_submit.sandbox.server.jail import JailSpec, home_prefix
@@ -60,7 +60,7 @@ def preload() -> None:
     gc.collect()
     gc.freeze()
     gc.disable()
-    libc.collapse_memory()
+    linux.collapse_memory()
 
 
 def jail_spec(
@@ -75,7 +75,7 @@ def jail_spec(
     found = layers.detect(first_uid or 0, without)
     readable, listable = landlock.interpreter_paths()
     if found.namespaces:
-        namespaces.leave_network(user=found.user_namespace)
+        privileges.leave_network(user=found.user_namespace)
     return JailSpec(root, Limits(**limits), found, readable, listable)
 
 
@@ -131,7 +131,7 @@ class Zygote:
         try:
             self.control.close()
             if self.spec.layers.namespaces:
-                namespaces.own_processes()
+                privileges.own_processes()
                 if os.fork():
                     os._exit(0)
             os.write(tell, os.readlink("/proc/self").encode())  # noqa: PTH115
