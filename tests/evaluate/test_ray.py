@@ -42,6 +42,8 @@ class Echo:
             os._exit(1)
         if problem.text == "fault":
             raise UserError("this problem cannot be solved")
+        if problem.text == "late":
+            raise TimeoutError("too late")
         time.sleep(0.05)
         return Solution(problem, len(problem.text), [], [], seed, 0.1, f"by {os.getpid()}")
 
@@ -147,6 +149,8 @@ def test_an_error_of_the_user_comes_back_as_it_was_raised() -> None:
     with Actors(CONFIG, actors=1, solver=Echo) as actors:
         with pytest.raises(UserError, match="^this problem cannot be solved$"):
             solved(actors, [Problem("f", "fault")])
+        with pytest.raises(TimeoutError, match="^too late$"):  # not taken for a wait of our own
+            solved(actors, [Problem("l", "late")])
         assert [s.answer for s in solved(actors, [Problem("g", "fine")])] == [4]
 
 

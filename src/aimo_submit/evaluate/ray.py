@@ -120,17 +120,17 @@ class Actors:
                 self._pool.submit(self._begin, jobs.popleft())
             try:
                 solution: Solution = self._pool.get_next_unordered(timeout=LOOK_S)
-            except TimeoutError:
-                continue
             except self._ray.exceptions.RayError:
                 job = self._lost()
                 losses[job] += 1
                 if losses[job] < LOSSES:
                     log.warning("problem %s is redone: its actor was lost", job[0].id)
                     jobs.append(job)  # what else there is first: it may be to blame
-                continue
-            del self._busy[solution.problem, solution.seed]
-            yield solution
+            except TimeoutError:  # nothing yet
+                pass
+            else:
+                del self._busy[solution.problem, solution.seed]
+                yield solution
         if ruinous := [job[0].id for job, times in losses.items() if times == LOSSES]:
             raise EngineDied(f"problem {', '.join(ruinous)}: {LOSSES} actors were lost with it")
 
@@ -144,12 +144,13 @@ class Actors:
         for job, (actor, answer) in self._busy.items():
             try:
                 self._ray.get(answer, timeout=0)
-            except TimeoutError:  # under way
+            except self._ray.exceptions.GetTimeoutError:  # under way
                 continue
+            except self._ray.exceptions.RayTaskError as error:
+                del self._busy[job]
+                raise error.cause from error
             except self._ray.exceptions.RayError as error:
                 del self._busy[job]
-                if isinstance(error, self._ray.exceptions.RayTaskError):
-                    raise error.cause from error
                 if isinstance(error, self._ray.exceptions.ActorDiedError):
                     self._replace(actor)
                 return job
