@@ -14,8 +14,9 @@ WORKERS ?= 4
 TESTS := PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -q -n $(WORKERS) --dist loadgroup
 MESSAGE ?= $(shell git log -1 --format='%h %s')
 
-.PHONY: demo quick test check map notebook push submit doctor eval bench bench-sandbox bench-budget \
-	rehearse chaos bench-orders bench-tune bench-ray soak train-tiny iterate-tiny clean
+.PHONY: demo quick test check map notebook push submit doctor eval bench bench-sandbox \
+	bench-budget rehearse chaos bench-orders bench-tune bench-pool bench-ray soak train-tiny \
+	iterate-tiny clean
 
 demo: $(VENV)/ready-demo  ## solve two dozen problems with the bundled model, showing the work
 	@rm -f runs/demo.jsonl
@@ -72,6 +73,10 @@ bench-orders: $(VENV)/ready-test  ## the same problems in 20 orders (ten minutes
 
 bench-tune: $(VENV)/ready-test  ## tuning a pool of 500 problems x 96 samples x 6 rounds
 	$(PY) benchmarks/tune.py speed
+
+bench-pool: $(VENV)/ready-test  ## what reads a pool of 100,000 samples, in seconds and memory
+	$(PY) benchmarks/pool.py write build/big-pool
+	$(PY) benchmarks/pool.py measure build/big-pool
 
 bench-ray: $(VENV)/ready-test  ## two Ray actors against one (wants two free cores)
 	$(PY) benchmarks/ray_scaling.py
