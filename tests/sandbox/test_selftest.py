@@ -23,6 +23,8 @@ BREAKABLE = {
 }
 if os.geteuid():  # root's capabilities close its own to a root that has given them up
     BREAKABLE.add("the kit's environment cannot be read")
+else:
+    BREAKABLE.add("the libraries cannot be changed")
 
 
 def broken(without: Collection[str] = ()) -> set[str]:

@@ -23,7 +23,7 @@ ATTEMPTS = {
     "no network": "import socket\nsocket.create_connection(('127.0.0.1', PORT), 5)",
     "no file of this user can be read": "open(SECRET).read()",
     "no file of this user can be changed": "open(SECRET, 'a')",
-    "the libraries cannot be changed": "open(np.__file__, 'a')",
+    "the libraries cannot be changed": "import os\nopen(os.__file__, 'a')",
     "the kit's answers cannot be imported": f"import {competition.__name__}",
     "the kit's files cannot be read": f"open({competition.__file__!r}).read()",
     "the kit's memory cannot be read": "open(f'/proc/{PID}/mem', 'rb')",
