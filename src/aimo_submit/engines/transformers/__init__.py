@@ -116,11 +116,7 @@ class TransformersEngine:
         try:
             with torch.inference_mode():
                 while self._admit():
-                    self._steps += 1
-                    for request, completion in self._batch.step():
-                        self._requests.discard(request)
-                        if completion:
-                            request.resolve(completion)
+                    self._step()
             self._died = "it was closed"
         except Exception as error:  # whatever it is: unless told, the callers wait for ever
             self._cause = error
@@ -129,6 +125,13 @@ class TransformersEngine:
         for request in tuple(self._requests):
             self._requests.discard(request)
             request.resolve(self._death())
+
+    def _step(self) -> None:
+        self._steps += 1
+        for request, completion in self._batch.step():
+            self._requests.discard(request)
+            if completion:
+                request.resolve(completion)
 
     def _admit(self) -> bool:
         """Hands new requests to the batch, waits where nothing runs; returns False once closed."""

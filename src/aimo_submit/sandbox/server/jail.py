@@ -76,11 +76,12 @@ def clear_shared_memory(jail: Jail, seconds: float) -> None:
     elif jail.uid is not None:
         for path in list(SHARED_MEMORY.iterdir()):
             with suppress(OSError):  # gone
-                if path.lstat().st_uid == jail.uid:
-                    _remove(path, seconds)
+                _remove(path, jail.uid, seconds)
 
 
-def _remove(path: Path, seconds: float) -> None:
+def _remove(path: Path, owner: int, seconds: float) -> None:
+    if path.lstat().st_uid != owner:
+        return
     if path.is_dir() and not path.is_symlink():
         empty_folder(path, seconds)
         path.rmdir()
