@@ -1,8 +1,8 @@
 """Finds out which of the kernel's layers of isolation hold here: each is tried by its effect.
 
-The uid keeps workers apart from the kit and from each other, the namespaces
-close the network and end every process with its warden, Landlock bounds the files, seccomp the
-system calls. Any of them may be missing; the others then carry its load as far as they can.
+The uid keeps workers apart from the kit and from each other, the namespaces close the network and
+end every process with its warden, Landlock bounds the files, seccomp the system calls. Any of them
+may be missing; the others then carry its load as far as they can.
 """
 
 from __future__ import annotations
