@@ -6,6 +6,7 @@ import asyncio
 import csv
 import dataclasses
 import io
+import json
 import os
 import random
 import resource
@@ -41,6 +42,7 @@ from aimo_submit.kaggle.runtime.predictor import (
     background,
     plain,
 )
+from aimo_submit.kaggle.runtime.recorder import read_progress
 from aimo_submit.records import Completion, Execution, Outcome, Problem, Solution
 from aimo_submit.sandbox import Sandbox
 from aimo_submit.sandbox.client.fork_server import ForkServer
@@ -517,6 +519,22 @@ def test_a_folder_that_cannot_be_written_costs_no_answer(tmp_path: Path) -> None
         (tmp_path / "file").unlink()
         assert predictor.predict("b", TEXT) == 42
     assert [row["problem"] for row in table_of(tmp_path / "file")] == ["a", "b"]
+
+
+def test_each_answer_is_told_to_programs_in_a_line_of_json(tmp_path: Path) -> None:
+    printed = io.StringIO()
+    with predicting(starter(), QUICK, tmp_path) as predictor, redirect_stdout(printed):
+        predictor.predict("a", TEXT)
+        predictor.predict("b", "")
+    lines = printed.getvalue().splitlines()
+    assert [read_progress(line) for line in lines] == [None, 1, None, 2]
+    told = json.loads(lines[1])
+    assert (told["problem"], told["answer"]) == ("a", 42)
+
+
+@pytest.mark.parametrize("line", ["", "3. a: 42", '{"answered": ', '{"answered": null}', "[3]"])
+def test_any_other_line_is_no_progress(line: str) -> None:
+    assert read_progress(line) is None
 
 
 def test_an_answer_that_cannot_be_printed_is_given_all_the_same(tmp_path: Path) -> None:
