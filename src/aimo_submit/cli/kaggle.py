@@ -133,7 +133,7 @@ def status(
     if wait:
         _wait(api, metadata, version, times)
     else:
-        say(f"version {version}: {_status_of(api, metadata, version).status}")
+        say(f"version {version}: {kernel.status_of(api, metadata.id, version)}")
 
 
 def logs(*, folder: Folder = Path(), version: Version = None, times: Seam = TIMES) -> None:
@@ -159,11 +159,9 @@ def output(
     """
     metadata, api = _signed_in(folder, times)
     version = _version(metadata, version)
-    run = _status_of(api, metadata, version)
-    if run.status != "COMPLETE":
-        raise KaggleFailed(
-            f"version {version} is {run.status}: wait with aimo-submit status --wait"
-        )
+    standing = kernel.status_of(api, metadata.id, version)
+    if standing != "COMPLETE":
+        raise KaggleFailed(f"version {version} is {standing}: wait with aimo-submit status --wait")
     place = kernel.fetch(api, metadata.id, version)
     rule = competition_named(edition) if edition else competition_of(metadata.competition)
     found = submission.check_output(place, rule, accept=accept)
@@ -247,14 +245,6 @@ def _signed_in(folder: Path, times: Times) -> tuple[Metadata, Any]:
 
 def _version(metadata: Metadata, version: int | None) -> int:
     return ledger.version_of(ledger.read(), metadata.id, version).version
-
-
-def _status_of(api: Any, metadata: Metadata, version: int) -> kernel.VersionStatus:
-    """The version's status; raises `KaggleFailed`, with the end of its log, where it failed."""
-    run = kernel.status_of(api, metadata.id, version)
-    if run.failed:
-        raise kernel.failure(api, metadata.id, version, run)
-    return run
 
 
 def submissions_table(scores: Sequence[ledger.Scores]) -> Table:

@@ -39,19 +39,6 @@ class Pushed:
     ref: str  # owner/slug
 
 
-@dataclass(frozen=True, slots=True)
-class VersionStatus:
-    """A version's status in Kaggle's word, and why it failed where it did."""
-
-    status: str
-    failure: str
-
-    @property
-    def failed(self) -> bool:
-        """True if it ended without an output to submit."""
-        return self.status in _FAILED
-
-
 def push(api: Any, metadata: Metadata) -> Pushed:
     """The new version, once Kaggle has taken it with everything it needs."""
     page = f"https://www.kaggle.com/code/{metadata.id}"
@@ -82,37 +69,37 @@ def push(api: Any, metadata: Metadata) -> Pushed:
     return Pushed(answer.version_number, url, metadata.id)
 
 
-def status_of(api: Any, ref: str, version: int | None = None) -> VersionStatus:
-    """The status of that version, or of the newest one."""
+def status_of(api: Any, ref: str, version: int) -> str:
+    """The version's status in Kaggle's word; raises `KaggleFailed` with its log if it failed."""
+    status, why = ask_status(api, ref, version)
+    if status not in _FAILED:
+        return status
+    try:
+        end = log_lines(api, ref, version)[-LOG_END:]
+    except KaggleFailed:
+        end = []
+    remedy = "push again" if status.startswith("CANCEL") else "mend what its log ends with"
+    told = f"{status} ({why})" if why else status
+    raise KaggleFailed(f"{_named(ref, version)} ended with {told}: {remedy}", log_end=end)
+
+
+def ask_status(api: Any, ref: str, version: int | None = None) -> tuple[str, str]:
+    """The status of that version, or of the newest one, and Kaggle's reason where it failed."""
     from kagglesdk.kernels.types.kernels_api_service import ApiGetKernelSessionStatusRequest
 
     request = _about(ApiGetKernelSessionStatusRequest(), ref, version)
     with asking(f"status of {_named(ref, version)}"), api.build_kaggle_client() as client:
         answer = client.kernels.kernels_api_client.get_kernel_session_status(request)
-        return VersionStatus(answer.status.name, one_line(answer.failure_message or ""))
+        return answer.status.name, one_line(answer.failure_message or "")
 
 
 def wait_for_run(api: Any, ref: str, version: int, polling: Polling) -> None:
     """Returns when that version is complete; raises `KaggleFailed` with its log if it fails."""
-    seen = polling.until(
-        lambda seen: seen.failed or seen.status == "COMPLETE",
+    polling.until(
+        lambda status: status == "COMPLETE",
         lambda: status_of(api, ref, version),
-        lambda seen: f"{_named(ref, version)}: {seen.status}",
+        lambda status: f"{_named(ref, version)}: {status}",
     )
-    if seen.failed:
-        raise failure(api, ref, version, seen)
-
-
-def failure(api: Any, ref: str, version: int, seen: VersionStatus) -> KaggleFailed:
-    """The error of a version that failed, with the end of its log where that can be had."""
-    try:
-        end = log_lines(api, ref, version)[-LOG_END:]
-    except KaggleFailed:
-        end = []
-    why = f" ({seen.failure})" if seen.failure else ""
-    remedy = "push again" if seen.status.startswith("CANCEL") else "mend what its log ends with"
-    message = f"{_named(ref, version)} ended with {seen.status}{why}: {remedy}"
-    return KaggleFailed(message, log_end=end)
 
 
 def log_lines(api: Any, ref: str, version: int) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from aimo_submit.errors import UserError, need
 from aimo_submit.journal import replace_text
 from aimo_submit.kaggle.client.api import KaggleFailed, asking
-from aimo_submit.kaggle.client.kernel import status_of
+from aimo_submit.kaggle.client.kernel import ask_status
 from aimo_submit.kaggle.client.metadata import FILE, Metadata, load
 
 T = TypeVar("T")
@@ -123,10 +123,10 @@ def _too_new(found: SourceStatus, version: list[str]) -> str:
 
 def _kernel_problem(api: Any, ref: str) -> str:
     owner, slug, *version = ref.split("/")
-    found = status_of(api, f"{owner}/{slug}", int(version[0]) if version else None)
-    if found.status == "COMPLETE":
+    status, _ = ask_status(api, f"{owner}/{slug}", int(version[0]) if version else None)
+    if status == "COMPLETE":
         return ""
-    return f"has no output ({found.status}): let it run to its end, or name a version that has"
+    return f"has no output ({status}): let it run to its end, or name a version that has"
 
 
 _PROBLEMS = {
