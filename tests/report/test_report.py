@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import hashlib
 import json
 import random
 import re
@@ -135,6 +136,13 @@ def test_a_report_asks_nothing_of_the_network(tmp_path: Path) -> None:
     assert "default-src 'none'" in text
     links = re.findall(r"""(?:src|href|url|@import)\s*[=(]\s*["']?\s*([^"')\s>]+)""", text)
     assert all(link.startswith(("#", "data:")) for link in links)
+
+
+def test_the_policy_allows_the_pages_own_script_and_no_other(tmp_path: Path) -> None:
+    text = report(journal(tmp_path / "pool.jsonl", *some())).read_text()
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert re.findall(r"script-src ([^;]*)", text) == [f"'sha256-{digest}'"]
 
 
 def test_hostile_text_never_becomes_markup(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def time_figure(table: pd.DataFrame) -> Figure:
 
 
 def ends_figure(table: pd.DataFrame) -> Figure:
-    """How the samples of each problem ended."""
+    """The endings of each problem's samples."""
     counts = table.groupby(["problem", "status"], sort=False).size().unstack(fill_value=0)
     figure, axes = _figure(0.25 * len(counts) + 1.5)
     counts[::-1].plot.barh(stacked=True, ax=axes, width=0.8)

@@ -1,4 +1,4 @@
-"""What a report shows of each problem: a row of figures, and its samples packed to be opened later.
+"""Each problem of a report: a row of figures, and its samples packed to be opened later.
 
 Journals are read line by line: memory holds the rows, one problem's samples and no texts but the
 problem's own.
@@ -38,14 +38,14 @@ class ProblemRow:
 
     @property
     def answer(self) -> int:
-        """What was answered; of several seeds the answer of all their samples together."""
+        """The answer given; of several seeds that of all their samples together."""
         if len(self.answers) == 1 or not self.votes:
             return self.answers[0]
         return self.votes.most_common(1)[0][0]
 
     @property
     def right(self) -> bool | None:
-        """Whether the answer is the gold answer; None where that is unknown."""
+        """True if the answer is the gold answer; None where that is unknown."""
         return None if self.gold is None else self.answer == self.gold
 
     @property
@@ -134,7 +134,7 @@ def _element(number: int, packed: str) -> bytes:
 
 
 def _packed(found: Solution) -> str:
-    """What the page shows of a solution, deflated, as base64."""
+    """Packs the solution as the page shows it: deflated, as base64."""
     shown = {
         "text": found.problem.text,
         "seed": found.seed,

@@ -1,4 +1,4 @@
-"""What every plot of a report is drawn on: colours, axes, and the way out as SVG and PNG.
+"""The look of a report's plots: colours, axes, and the way out as SVG and PNG.
 
 Colours are those of the page in daylight; `svg` turns them into the page's own variables, so that
 a figure follows it into the dark.

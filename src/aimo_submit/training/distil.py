@@ -143,7 +143,7 @@ def _right(solution: Solution) -> list[Trace]:
 
 
 def sound(trace: Trace) -> bool:
-    """Whether the last code that ran did so without an error: else the answer is a guess."""
+    """True if the last code that ran did so without an error: else the answer is a guess."""
     runs = [r.execution for r in trace.rounds if r.execution and r.attempt == trace.attempt]
     return not runs or runs[-1].outcome is Outcome.OK
 

@@ -52,7 +52,7 @@ READ = 20_000  # rows of a set that are looked at: the hub's has 70,000
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How to quantise."""
+    """The settings of a quantisation."""
 
     bits: int = 8
     act_order: bool = True
@@ -60,7 +60,7 @@ class Recipe:
 
 
 def act_order_for(vllm: str) -> bool:
-    """Whether that line of vLLM reads checkpoints with columns by falling activation."""
+    """True if that line of vLLM reads checkpoints with columns by falling activation."""
     try:
         major, minor = (int(part) for part in vllm.split(".")[:2])
     except ValueError as error:

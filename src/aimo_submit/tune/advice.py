@@ -25,7 +25,7 @@ ASKED = ("samples", "rounds", "early_stop", "vote")  # in a what-if
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What is recommended and why, what is still unsure, and the configuration to run."""
+    """The recommendation with its reason, its doubts, and the configuration to run."""
 
     reason: str
     warnings: Sequence[str] = ()
@@ -59,7 +59,7 @@ def reason(tuning: Tuning, choice: Choice) -> str:
 
 
 def warnings(tuning: Tuning, settings: Mapping[str, Any]) -> list[str]:
-    """What the pool or the profile leaves open, and what would tell."""
+    """Doubts that the pool or the profile leaves open, each with what would tell."""
     return [*_of_pool(tuning), *_of_profile(tuning, settings), *_of_choice(tuning)]
 
 
@@ -120,7 +120,7 @@ def _of_choice(tuning: Tuning) -> Iterator[str]:
 
 
 def _too_few_problems(tuning: Tuning, choice: Choice) -> Iterator[str]:
-    """How many problems would tell how accurate the recommended candidate is."""
+    """The number of problems that would tell how accurate the recommended candidate is."""
     low, high = choice.recommended.interval
     half = (high - low) / 2
     if half <= KNOWN:

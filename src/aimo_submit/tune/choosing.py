@@ -1,4 +1,4 @@
-"""The parts of a choice: which problems count, which settings are worth a look, which is taken."""
+"""Selection: drops under-sampled problems, finds the Pareto front, takes what is good enough."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHORTLIST = 4  # candidates simulated under the budget, besides the one that the
 
 @dataclass(frozen=True, slots=True)
 class LengthRatio:
-    """How many times as long wrong samples are as right ones of the same problem; 90%."""
+    """The length of wrong samples over that of right ones of the same problem; 90%."""
 
     ratio: float
     interval: tuple[float, float]
@@ -84,7 +84,7 @@ def clearly_better(first: Forecast, second: Forecast) -> bool:
 
 
 def length_ratio(pool: Pool) -> LengthRatio | None:
-    """How long wrong samples are; None where no problem has both, or nothing has a length."""
+    """The ratio over problems; None where no problem has both, or nothing has a length."""
     tokens = pool.tokens.sum(axis=2)
     log = np.log(np.maximum(tokens, 1))
     voted = pool.present & (pool.answered >= 0) & (tokens > 0)

@@ -125,7 +125,7 @@ class Forecaster:
         return np.array(rows), np.array(right), np.array(totals)
 
     def _runs(self) -> Iterator[list[int]]:
-        """The draws of each run; the same for all settings, every problem about equally often."""
+        """The draws of each run; the same for all candidates, every problem about equally often."""
         rng = np.random.default_rng(3)
         size, problems = len(self.pool.problems), self.planned.problems
         each = len(self.draws.problem) // size

@@ -54,7 +54,7 @@ def lane_lengths(context: int, sample_tokens: int) -> LaneLengths:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What came out, and how well it predicts a batch of unequal lengths."""
+    """The measurements, with a batch of unequal lengths that they have to predict."""
 
     steps: tuple[tuple[int, float], ...]
     spread: float  # by how much the slowest repeat of a step took longer, up to nine times
@@ -116,7 +116,7 @@ async def _turn_s(lanes: _Lanes, lengths: LaneLengths, width: int) -> float:
 
 
 class _Ran(NamedTuple):
-    """What lanes did: seconds until the last was done, tokens of each, turns of all together."""
+    """A run of lanes: seconds until the last was done, tokens of each, turns of all together."""
 
     seconds: float
     drawn: list[int]

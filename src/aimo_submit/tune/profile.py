@@ -1,4 +1,4 @@
-"""How quickly an engine generates on a machine: measured there, or estimated from data sheets.
+"""The speed of an engine on a machine: measured there, or estimated from data sheets.
 
 A profile is a small TOML file: recorded where the GPUs are, it plans at home.
 """
@@ -32,7 +32,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What generating costs on one machine with one model. Counts are those of all replicas."""
+    """The cost of generating on one machine with one model. Counts are those of all replicas."""
 
     name: str
     model: str
@@ -115,7 +115,7 @@ def read_profile(file: Path) -> Profile:
 
 
 def estimate(card: Card, machine: str, tensor_parallel: int | None = None) -> Profile:
-    """What data sheets promise for the card on that machine (`hardware.step_s`)."""
+    """The profile that data sheets promise for the card on that machine."""
     size, hardware = card.size, HARDWARE[machine]
     layout = layout_of(card, hardware)
     if tensor_parallel:

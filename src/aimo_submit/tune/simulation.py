@@ -42,7 +42,7 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """How a problem ended."""
+    """The end of a simulated problem."""
 
     leaders: Sequence[int]  # the answers with the most votes, that of the earliest sample first
     effort: Effort
@@ -182,10 +182,10 @@ def _leaders(samples: Samples, tally: Tally, order: Sequence[int]) -> Sequence[i
 
 
 class Policy(Protocol):
-    """What decides over a problem's time; `Budget` is one."""
+    """A rule for problems' time, which learns from what they used; `Budget` is one."""
 
     def begin(self) -> Allotment:
-        """What the next problem may use."""
+        """The allotment of the next problem."""
         ...
 
     def end(self, effort: Effort) -> object:

@@ -1,7 +1,7 @@
 """N, M and how to stop, decided from one recorded pool: what fits the time and is good enough.
 
 Every candidate is judged on the same problems, so what two of them differ by is known far better
-than either alone: settings are chosen by paired differences. What runs under a limit of time is
+than either alone: they are chosen by paired differences. What runs under a limit of time is
 the budget (`budget.py`), so what is recommended was simulated under it.
 """
 
@@ -63,7 +63,7 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class RuleGain:
-    """What a vote rule gains over the majority; the interval allows for the number of rules."""
+    """A vote rule's gain over the majority; the interval allows for the number of rules."""
 
     rule: str
     gain: float
@@ -72,7 +72,7 @@ class RuleGain:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What to run, and what it was weighed against."""
+    """The recommendation, and what it was weighed against."""
 
     recommended: Forecast
     quickest: Forecast  # the quickest that is surely nearly as good as `best`: N and M are its own
@@ -85,7 +85,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """What a pool says about a run; without recorded lengths or a profile, of accuracy alone."""
+    """The findings from a pool; without recorded lengths or a profile, of accuracy alone."""
 
     planned: PlannedRun
     profile: Profile | None
@@ -103,7 +103,7 @@ class Tuning:
 
 
 class Tuner:
-    """A tuning and, after it, what other settings would come to; `progress` hears what is next."""
+    """Tunes, and forecasts what else is asked afterwards; `progress` hears what is next."""
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ class Tuner:
         return Forecast(candidate, scores, math.nan, math.nan)
 
     def _choice(self, points: Sequence[Forecast], pareto: Sequence[Forecast]) -> Choice:
-        """What the exact figures recommend, unless another N and M do better under the budget."""
+        """Takes what the exact figures recommend, unless others are better under the budget."""
         base = choose(points, self._planned.plan_s)
         budgets = []
         for n, m in shortlist(pareto, base):
