@@ -2,6 +2,7 @@
 
 Begin with `tuner.py`, the tuning from its first line to its last. Below it `forecast.py` says what
 one candidate comes to: accuracy is exact (`accuracy.py`), time is simulated (`simulation.py`).
+Here are the words of the room: a candidate, a rule to stop, a forecast.
 """
 
 from __future__ import annotations

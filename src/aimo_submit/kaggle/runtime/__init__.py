@@ -1,6 +1,7 @@
 """The submission's notebook at work: this room, the core and what they import travel to Kaggle.
 
 Until the wheels are installed nothing but the standard library is loaded. `steps` is the way in.
+Here stand the limits of time that a run has, whatever its configuration says.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The calls of the C library that Python does not offer, each raising OSError.
+"""The kernel's means to confine and to watch processes, used in any of them, with its rights.
 
-Raw ctypes and no dependency: the machine that counts has no libseccomp and no compiler, and each
-layer is a handful of calls.
+Here are the calls of the C library that Python does not offer, each raising OSError. Raw ctypes
+and no dependency: the machine that counts has no libseccomp and no compiler, and each layer is a
+handful of calls.
 """
 
 from __future__ import annotations
