@@ -1,16 +1,17 @@
 """Kaggle: `runtime` runs there, `rehearsal` plays it at home, `client` and `upload` talk to it.
 
 The deadlines of a competition's rerun. Each lies inside the one that it is indented under. Behind
-them stand the constants, with their values; of `runtime/`, where no room is named.
+them stand the constants with their values, of `runtime/` where no room is named, and in quotes the
+fields of the competition's file.
 
-    notebook          Edition.hours: 9 h for AIMO-1, 5 h since; beyond, Kaggle kills it
-      until serve()   Kaggle's 15 min; wheels.INSTALL_S 480 s, wheels.IMPORT_S 240 s
-      run             the hours less time_limits.WIND_UP_S 300 s, from the start of the process
+    notebook          the competition's `hours`: 9 h for AIMO-1, 5 h since; beyond, Kaggle kills it
+      until serve()   Kaggle's 15 min; mounts.INSTALL_S 480 s, mounts.IMPORT_S 240 s
+      run             the hours less WIND_UP_S 300 s, from the start of the process
         loading       predictor.LOAD_S 900 s, LOAD_SHARE 0.4 of the run at most: so long the first
                       problem waits, a later one no longer than its share
-        answer        time_limits.ANSWER_S, the gateway's: 30 min for AIMO-2, but for the first
+        answer        the gateway's `answer_s`: 30 min for AIMO-2, but for the first
           call        Predictor waits so long for the solver, then takes the votes so far:
-                      ANSWER_S less 2 GRACE_S, CAP 2.5 equal shares at most, and GRACE_S 10 s
+                      `answer_s` less 2 GRACE_S, CAP 2.5 equal shares at most, and GRACE_S 10 s
             solver    the problem's deadline and solver.GRACE_S 5 s, if the event loop is stuck, too
               problem an equal share and budget.SPEND 0.5 of what was banked, CAP 2.5 shares at
                       most. Shared is the run, less RESERVE_S 120 s (from RESERVE_SHARE 2% to
@@ -21,6 +22,6 @@ them stand the constants, with their values; of `runtime/`, where no room is nam
           after it    predictor.PING_S 2 s for the event loop, recorder.WAIT_S 5 s for the disk
         closing       solver.CLOSE_S 30 s for engine and sandbox, twice
 
-A rehearsal divides hours, ANSWER_S and WIND_UP_S (down to 15 s) by its speed, and nothing else. At
-the notebook's limit its player ends all that it started.
+A rehearsal divides hours, `answer_s` and WIND_UP_S (down to 15 s) by its speed, and nothing else.
+At the notebook's limit its player ends all that it started.
 """
