@@ -19,11 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
 
 from aimo_submit.cards import config_for
 from aimo_submit.config import settings_of
@@ -47,8 +44,6 @@ TOKENS = 667  # of a round on average; there are three
 CHARACTERS = 4.3  # of a token, in text
 LIMIT_S, LIMIT_MB = 15.0, 400.0
 MARKS = ("$x^2$", "\\frac{a}{b}", "=", "+", "\\cdot", "\n", "\n\n", '"', "\\sqrt{2}", "**Step**")
-
-out = Console()
 
 
 def write(args: argparse.Namespace) -> bool:
@@ -125,32 +120,25 @@ def turn(rng: random.Random, texts: Sequence[str], *, last: bool) -> Round:
 
 def measure(args: argparse.Namespace) -> bool:
     """Runs the commands; whether each keeps its limit."""
-    folder, journal = args.folder, args.folder / "set-0.jsonl"
+    folder, journal = args.folder, str(args.folder / "set-0.jsonl")
     resume = ["eval", str(set_of(folder)), "--out", f"{folder}/", "--seeds", str(SEEDS)]
-    kept = folder / CACHE
-    kept.unlink(missing_ok=True)
+    (folder / CACHE).unlink(missing_ok=True)
+    held = True
     with tempfile.TemporaryDirectory() as made:
-        asked: list[tuple[str, list[str], Callable[[float, float], bool]]] = [
-            ("resume, nothing kept", resume, lambda s, mb: s <= LIMIT_S and mb <= LIMIT_MB),
-            ("resume", resume, lambda s, mb: s <= LIMIT_S and mb <= LIMIT_MB),
-            ("summary", ["summary", str(journal)], lambda s, mb: mb <= LIMIT_MB),
-            ("votes", ["votes", str(journal)], lambda s, mb: mb <= LIMIT_MB),
-            ("tune", ["tune", "--pool", str(folder), "--profile", "t4x2"],
-             lambda s, mb: mb <= LIMIT_MB),
-            ("report", ["report", str(folder), "--profile", "t4x2", "--out", f"{made}/report"],
-             lambda s, mb: mb <= LIMIT_MB),
-            ("pool export", ["pool", "export", str(folder), f"{made}/pool.parquet"],
-             lambda s, mb: mb <= LIMIT_MB),
-        ]  # fmt: skip
-        size = journal.stat().st_size / 1e6
-        table = Table("command", "s", "MB", title=f"a journal of {size:,.0f} MB")
-        held = True
-        for name, command, keeps in asked:
+        timed = ["--profile", "t4x2"]
+        for name, command in {
+            "resume, nothing kept": resume,
+            "resume": resume,
+            "summary": ["summary", journal],
+            "votes": ["votes", journal],
+            "tune": ["tune", "--pool", str(folder), *timed],
+            "report": ["report", str(folder), *timed, "--out", f"{made}/report"],
+            "pool export": ["pool", "export", str(folder), f"{made}/pool.parquet"],
+        }.items():
             seconds, memory = spent(command)
-            held &= keeps(seconds, memory)
-            table.add_row(name, f"{seconds:.1f}", f"{memory:.0f}")
-    out.print(table)
-    out.print(f"at most {LIMIT_MB:g} MB each, {LIMIT_S:g} s to resume")
+            held &= memory <= LIMIT_MB and (seconds <= LIMIT_S or command is not resume)
+            print(f"{name:24}{seconds:8.1f} s{memory:8.0f} MB", flush=True)
+    print(f"at most {LIMIT_MB:g} MB each, {LIMIT_S:g} s to resume")
     return held
 
 
