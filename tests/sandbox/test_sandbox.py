@@ -627,6 +627,33 @@ def test_two_sandboxes_have_no_user_in_common() -> None:
         box.close()
 
 
+ELSEWHERE = """
+import asyncio
+from aimo_submit.sandbox.client.fork_server import ForkServer
+
+async def main():
+    async with ForkServer(workers=1) as server:
+        print((await server.run("import os\\nos.getuid()", 60)).output)
+
+asyncio.run(main())
+"""
+
+
+def test_a_sandbox_in_another_network_ends_no_block_of_ours(box: Box) -> None:
+    """A rehearsal is one: it once took the same users, and killed what ran under them."""
+    apart = ["unshare", "--net"]
+    if os.geteuid() or subprocess.run([*apart, "true"]).returncode:
+        pytest.skip("needs root and a network namespace")
+    session = box.session(Scope.LIVE)
+    ours = session.run("import os\nos.getuid()").output
+    command = [*apart, sys.executable, "-c", ELSEWHERE]
+    theirs = subprocess.run(command, capture_output=True, text=True).stdout
+    assert theirs.strip().isdigit()
+    assert theirs.strip() != ours.strip()
+    assert session.run("os.getuid()").output == ours
+    session.close()
+
+
 def test_blocks_run_side_by_side_and_queueing_costs_no_time(box: Box) -> None:
     async def many() -> list[Execution]:
         codes = (f"import sympy\nprint(sympy.factorint({10**9 + k}))" for k in range(48))

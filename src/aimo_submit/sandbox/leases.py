@@ -13,6 +13,7 @@ import pwd
 import signal
 import socket
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,7 +22,6 @@ from aimo_submit.sandbox.linux.files import remove_tree
 PREFIX = "aimo-sandbox-"
 FIRST_UID, RANGES = 50_000, 19  # up to 59,728: above people, below systemd's
 MOST_WORKERS = 511  # each with a user of its own; one more for each range
-LOCK_NAME = "\0aimo-submit-uids-{}"
 
 
 def take_folder() -> tuple[Path, int]:
@@ -31,19 +31,21 @@ def take_folder() -> tuple[Path, int]:
     return folder, _lock(folder)
 
 
-def take_uids() -> tuple[int, socket.socket] | None:
-    """Finds a range of `MOST_WORKERS` + 1 unused uids; returns the first with their lease."""
+def take_uids() -> tuple[int, list[int]] | None:
+    """Finds a range of `MOST_WORKERS` + 1 unused uids; returns the first with their leases."""
     width = MOST_WORKERS + 1
     for first in range(FIRST_UID, FIRST_UID + RANGES * width, width):
-        lease = socket.socket(socket.AF_UNIX)
-        try:
-            lease.bind(LOCK_NAME.format(first))
-        except OSError:  # another sandbox has them
-            lease.close()
+        if any(first <= user.pw_uid < first + width for user in pwd.getpwall()):
             continue
-        if not any(first <= user.pw_uid < first + width for user in pwd.getpwall()):
-            return first, lease
-        lease.close()
+        leases: list[int] = []
+        try:
+            for lease in _uid_leases(first):
+                leases.append(lease)
+        except OSError:  # another sandbox has them
+            for lease in leases:
+                os.close(lease)
+        else:
+            return first, leases
     return None
 
 
@@ -72,9 +74,22 @@ def collect_processes(first_uid: int) -> None:
                 os.kill(int(status.parent.name), signal.SIGKILL)
 
 
-def _lock(folder: Path) -> int:
-    """Locks the folder; returns the descriptor, or raises OSError if another holds it."""
-    lease = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+def _uid_leases(first: int) -> Iterator[int]:
+    """Takes a name and a file; raises OSError where another sandbox has one of them.
+
+    The name is known in this network namespace, whatever is mounted here; the file also to a
+    sandbox in another network, such as a rehearsal's.
+    """
+    with socket.socket(socket.AF_UNIX) as name:
+        name.bind(f"\0aimo-submit-uids-{first}")
+        yield name.detach()
+    if os.access("/run", os.W_OK):
+        yield _lock(Path(f"/run/aimo-submit-uids-{first}"), os.O_RDWR | os.O_CREAT)
+
+
+def _lock(path: Path, kind: int = os.O_RDONLY | os.O_DIRECTORY) -> int:
+    """Locks the file or folder; returns the descriptor, or raises OSError if another holds it."""
+    lease = os.open(path, kind | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

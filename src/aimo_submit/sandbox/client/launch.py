@@ -55,7 +55,7 @@ class Launched:
             "first_uid": uids and uids[0],
             "without": list(without),
         }
-        held = [folder, *([uids[1].detach()] if uids else [])]
+        held = [folder, *(uids[1] if uids else ())]
         with theirs, self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [
