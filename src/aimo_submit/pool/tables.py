@@ -83,7 +83,7 @@ def to_parquet(path: Path, target: Path) -> int:
     try:
         with parquet.ParquetWriter(new, schema, compression="zstd") as writer:
             for problem in index.problems:
-                rows = [row for s in index.solutions(problem) for row in _rows(s)]
+                rows = [row for s in index.solutions(problem) for row in rounds_of(s)]
                 writer.write_table(pyarrow.Table.from_pylist(rows, schema))
                 count += len(rows)
     except OSError as error:
@@ -99,7 +99,8 @@ def _schema(pyarrow: Any, settings: Mapping[str, Any]) -> Any:
     return pyarrow.schema(columns, {META: json.dumps(dict(settings)).encode()})
 
 
-def _rows(solution: Solution) -> Iterator[dict[str, Any]]:
+def rounds_of(solution: Solution) -> Iterator[dict[str, Any]]:
+    """The solution's rows of the table, a round each."""
     problem = solution.problem
     for trace in solution.traces:
         sample = {

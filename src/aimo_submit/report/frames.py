@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from aimo_submit.errors import UserError
 from aimo_submit.journal import solutions_in
+from aimo_submit.pool.tables import rounds_of
 from aimo_submit.records import Solution
 
 if TYPE_CHECKING:
@@ -46,10 +47,11 @@ def samples(run: list[Solution]) -> pd.DataFrame:
 
 
 def rounds(run: list[Solution]) -> pd.DataFrame:
-    """A row a round: what the model wrote, and how its code ended."""
+    """A row a round, as `pool export` writes it; `outcome` tells of rounds without code, too."""
     import pandas as pd
 
-    return pd.DataFrame(_rounds(run))
+    table = pd.DataFrame([row for solution in run for row in rounds_of(solution)])
+    return table.assign(outcome=table["outcome"].fillna("no code"))
 
 
 def time_figure(table: pd.DataFrame) -> Figure:
@@ -96,19 +98,3 @@ def _samples(run: list[Solution]) -> Iterator[dict[str, Any]]:
                 "sandbox_s": sum(turn.sandbox_s for turn in trace.rounds),
                 "reason": trace.reason,
             }
-
-
-def _rounds(run: list[Solution]) -> Iterator[dict[str, Any]]:
-    for solution in run:
-        for trace in solution.traces:
-            for number, turn in enumerate(trace.rounds):
-                yield {
-                    "problem": solution.problem.id,
-                    "sample": trace.sample,
-                    "round": number,
-                    "finish": str(turn.completion.finish),
-                    "tokens": turn.completion.n_tokens,
-                    "outcome": str(turn.execution.outcome) if turn.execution else "no code",
-                    "engine_s": turn.engine_s,
-                    "sandbox_s": turn.sandbox_s,
-                }
