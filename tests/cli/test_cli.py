@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.table import Table
 
 from aimo_submit.cli import COMMANDS, main
+from aimo_submit.cli.options import say
 
 HUGE = "x" * 100_000
 
@@ -172,3 +174,16 @@ def test_doctor_says_what_holds_around_a_block(capsys: pytest.CaptureFixture[str
     shown = capsys.readouterr().out
     assert "no process outlives its block" in shown
     assert (code == 0) == ("does NOT hold" not in shown)
+
+
+def test_markup_in_a_table_is_rendered_and_that_in_a_line_is_not(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    table = Table("accuracy")
+    table.add_row("[bold]58.3%[/]")
+    say(table)
+    say("a file called [bold]")
+    shown = capsys.readouterr().out
+    assert "58.3%" in shown
+    assert "[bold]58.3%" not in shown
+    assert "a file called [bold]" in shown

@@ -25,9 +25,11 @@ notes = Console(stderr=True)
 
 
 def say(result: RenderableType, *, markup: bool = False) -> None:
-    """Prints a result: a line as long as it is, or a table."""
-    whole = isinstance(result, str)
-    out.print(result, soft_wrap=whole, markup=markup, highlight=False)
+    """Prints a result: a line as long as it is, or a table, whose cells may hold markup."""
+    if isinstance(result, str):
+        out.print(result, soft_wrap=True, markup=markup, highlight=False)
+    else:
+        out.print(result, highlight=False)
 
 
 def note(line: str) -> None:
