@@ -147,8 +147,8 @@ def _solve(config: Config, card: Card, jobs: list[Job], journal: Journal, how: E
                 solve: Solving = solving(solver, at_once)
             else:
                 address = how.ray[0] if how.ray else LOCAL
-                crew = Actors(config, address=address, actors=how.actors, at_once=at_once)
-                solve = stack.enter_context(crew).solve
+                actors = Actors(config, address=address, actors=how.actors, at_once=at_once)
+                solve = stack.enter_context(actors).solve
         if notes.is_terminal:
             stack.enter_context(board.live)
         runner.evaluate(solve, jobs, journal, report=report)
