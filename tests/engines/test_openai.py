@@ -192,7 +192,7 @@ def test_cancelling_closes_the_connection() -> None:
     ("options", "told"),
     [
         ({}, r"no completions server answers at http://127.0.0.1:9/v1 .*mend base_url"),
-        ({"colour": "red"}, "no option colour"),
+        ({"colour": "red"}, "unknown key 'colour'"),
         ({"api_key_env": "NO_SUCH_KEY"}, "the environment has no NO_SUCH_KEY"),
     ],
 )
