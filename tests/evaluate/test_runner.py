@@ -152,7 +152,7 @@ def test_a_pool_grows_by_seeds_and_ends_no_sample_early(
         return capsys.readouterr().err
 
     told = record("--seeds", "2", "-c", "early_stop=0.1", "-c", "total_time_s=60")
-    assert "early_stop, total_time_s left aside" in told
+    assert "total_time_s, early_stop left aside" in told
     first = load_pool(Path(pool))
     assert first.present.sum(axis=1).tolist() == [8, 8]
     assert first.settings["early_stop"] is None
