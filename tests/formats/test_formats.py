@@ -431,7 +431,7 @@ def test_gpt_oss_keeps_its_interpreter_and_ends_its_turn_by_token() -> None:
 
 
 def test_gpt_oss_without_its_vocabulary_names_the_remedy(tmp_path: Path) -> None:
-    code = "from aimo_submit import harmony; harmony.prompt('x', '')"
+    code = "from aimo_submit.formats import harmony; harmony.prompt('x', '')"
     environment = {**os.environ, "TIKTOKEN_ENCODINGS_BASE": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True
