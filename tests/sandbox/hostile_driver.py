@@ -561,13 +561,8 @@ KINDS: tuple[Step | str, ...] = (
 
 
 def grown(before: dict[str, int], after: dict[str, int]) -> dict[str, tuple[int, int]]:
-    """What there is more of than before.
-
-    A folder that could not be emptied in time, on a busy machine, is left to the sandbox's end.
-    """
-    spare = {"files": 5}
-    more = {what: (before[what], n) for what, n in after.items()}
-    return {what: (was, n) for what, (was, n) in more.items() if n > was + spare.get(what, 0)}
+    """What there is more of than before."""
+    return {what: (before[what], n) for what, n in after.items() if n > before[what]}
 
 
 def alone() -> bool:

@@ -1,8 +1,7 @@
 """Hostile code in the surroundings it is meant for: others' cases and our own, 300 mixed blocks.
 
 Each surroundings is made, and all its cases run, once; the tests read what came back. One after the
-other: a block's folder is given up when it is not empty within three seconds, and several sets of
-20,000 folders at once are more than a slow disk removes in that time.
+other, for several sets of 20,000 folders at once keep a slow disk busy for minutes.
 """
 
 from __future__ import annotations

@@ -28,11 +28,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from aimo_submit.kaggle.rehearsal.tree import Question, Tree, as_toml
+from aimo_submit.kaggle.rehearsal.tree import Question, Tree
 from aimo_submit.kaggle.runtime.recorder import read_progress
 from aimo_submit.kaggle.runtime.setup import OVERLAY
 from aimo_submit.sandbox import linux
 from aimo_submit.sandbox.linux import privileges, processes
+from aimo_submit.toml import to_toml
 
 MS_RDONLY, MS_REMOUNT, MS_BIND = 1, 32, 4096
 SIOCSIFFLAGS, IFF_UP, IFF_RUNNING = 0x8914, 0x1, 0x40
@@ -81,7 +82,7 @@ class Player:
     def __init__(self, job: Job, tell: Any) -> None:
         self.job, self.tell = job, tell
         self.working = Path(job.working)
-        self.environment = {**job.environment, OVERLAY: as_toml(job.settings)}
+        self.environment = {**job.environment, OVERLAY: to_toml(job.settings)}
         self.answered = 0
         self.kernel = 0  # its process id
         self.ended = threading.Event()

@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from aimo_submit.competition import competition_named
 from aimo_submit.kaggle.rehearsal import fake_gateway
 from aimo_submit.kaggle.runtime.mounts import ROOT
 from aimo_submit.kaggle.runtime.setup import OVERLAY, RERUN
-from aimo_submit.toml import toml_value
+from aimo_submit.toml import to_toml
 
 LAYOUTS = ("new", "old")
 _KEPT = ("LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_HOME", "TRITON_CACHE_DIR")
@@ -128,7 +128,7 @@ def at_home(model: str, texts: Sequence[str], edition: str = "aimo-1") -> None:
     tree = Tree(root, edition, "new", load_card(model))
     plant(tree, [(f"home-{k}", text) for k, text in enumerate(texts, 1)], None, speed=1.0)
     settings = {"model": model, "edition": edition, "engine": "transformers", "engine_options": {}}
-    os.environ.update({ROOT: str(tree.inputs), OVERLAY: as_toml(settings)})
+    os.environ.update({ROOT: str(tree.inputs), OVERLAY: to_toml(settings)})
     os.chdir(tree.working)
     print(f"at home: the inputs are in {tree.inputs}, the output goes to {tree.working}")
 
@@ -162,8 +162,3 @@ def environment(tree: Tree, *, rerun: bool) -> dict[str, str]:
         ROOT: str(tree.inputs),
     }
     return made | ({RERUN: "1"} if rerun else {})
-
-
-def as_toml(settings: Mapping[str, object]) -> str:
-    """The settings as TOML, be they valid ones or not."""
-    return "".join(f"{name} = {toml_value(value)}\n" for name, value in settings.items())

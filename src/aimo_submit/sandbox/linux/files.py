@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -12,17 +11,16 @@ OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 def remove_tree(top: Path) -> None:
     """Removes a folder with all that is in it."""
-    empty_folder(top, math.inf)
+    empty_folder(top, lambda: False)
     top.rmdir()
 
 
-def empty_folder(top: Path, seconds: float) -> bool:
-    """Empties the folder, of any depth; False if the time is over before. Follows no link.
+def empty_folder(top: Path, stop: Callable[[], bool]) -> bool:
+    """Empties the folder, of any depth; False if told to stop before. Follows no link.
 
     It walks with one descriptor: neither recursion, nor path length, nor open files can run out.
     Nobody may change the folder meanwhile.
     """
-    until = time.monotonic() + seconds
     if not top.is_symlink():
         top.chmod(0o700)  # so that one who is not root may open it
     here = os.open(top, OPEN)
@@ -30,7 +28,7 @@ def empty_folder(top: Path, seconds: float) -> bool:
     todo = [_unlink_files(here)]  # per level, from the top to `here`: the folders still to enter
     path: list[str] = []
     try:
-        while (todo[-1] or path) and time.monotonic() < until:
+        while (todo[-1] or path) and not stop():
             if todo[-1]:
                 path.append(todo[-1].pop())
                 here = _move(here, path[-1])

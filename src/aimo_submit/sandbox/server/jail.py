@@ -69,21 +69,21 @@ def home_prefix(number: int) -> str:
     return f"{number}-"
 
 
-def clear_shared_memory(jail: Jail, seconds: float) -> None:
+def clear_shared_memory(jail: Jail, stop: Callable[[], bool]) -> None:
     """Removes what a block left in the memory that processes share, where it could write there."""
     if jail.owns_shared_memory:
-        empty_folder(SHARED_MEMORY, seconds)
+        empty_folder(SHARED_MEMORY, stop)
     elif jail.uid is not None:
         for path in list(SHARED_MEMORY.iterdir()):
             with suppress(OSError):  # gone
-                _remove(path, jail.uid, seconds)
+                _remove(path, jail.uid, stop)
 
 
-def _remove(path: Path, owner: int, seconds: float) -> None:
+def _remove(path: Path, owner: int, stop: Callable[[], bool]) -> None:
     if path.lstat().st_uid != owner:
         return
     if path.is_dir() and not path.is_symlink():
-        empty_folder(path, seconds)
+        empty_folder(path, stop)
         path.rmdir()
     else:
         path.unlink()

@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from enum import Enum, auto
+from pathlib import Path
 from typing import Any
 
 from aimo_submit.records import Outcome
@@ -34,7 +35,7 @@ REASONS: dict[int, str] = {
     signal.SIGABRT: "the process aborted",
     signal.SIGXCPU: "out of CPU time",
 }
-TIDY_S = 3.0  # for the folder of a block
+TIDY_S = 3.0  # for the folder of a block; what is left then is removed between blocks
 TICK_S = 0.25  # how often a block is looked at; a shorter one never is
 UNSEEN = 4  # times the allowance may vanish from the disk before it must be the block's doing
 
@@ -62,6 +63,7 @@ class Warden:
         self.disk_is_bounded = spec.layers.namespaces
         self.resident = usage.resident(os.getpid())
         self.live: Live | None = None
+        self.given_up: list[Path] = []  # folders of earlier blocks that were not emptied in time
         self.wake, wake_up = os.pipe()
         os.set_blocking(self.wake, False)
         os.set_blocking(wake_up, False)
@@ -71,7 +73,7 @@ class Warden:
     def serve(self) -> None:
         """Runs block after block; returns when the kit closes the socket."""
         self._send({"pid": self.pid, "layers": layers.rows(self.spec.layers)})
-        while (message := protocol.receive(self.kit)) is not None:
+        while (message := self._next_message()) is not None:
             if message:  # else a cancel that crossed with its block's reply
                 self._send(self.run(**message) if "code" in message else self.reset())
         self.reset()
@@ -97,6 +99,18 @@ class Warden:
             self.live = None
         self._tidy()
         return {}
+
+    def _next_message(self) -> dict[str, Any] | None:
+        """Waits for the kit; removes what is left meanwhile, unless its user runs anything."""
+        waiting = select.poll()
+        waiting.register(self.kit.fileno(), select.POLLIN)
+        while self.given_up and not self.live and not waiting.poll(0):
+            with suppress(OSError):  # a mount of this warden's, or gone
+                if not empty_folder(self.given_up[-1], lambda: bool(waiting.poll(0))):
+                    continue
+                self.given_up[-1].rmdir()
+            self.given_up.pop()
+        return protocol.receive(self.kit)
 
     def _send(self, message: dict[str, Any]) -> None:
         with suppress(ConnectionError):  # closed meanwhile: the next receive will say so
@@ -176,15 +190,17 @@ class Warden:
         return [usage.free_memory(), *disks]
 
     def _tidy(self) -> None:
+        until = time.monotonic() + TIDY_S
         with suppress(OSError):  # there is none here
-            clear_shared_memory(self.jail, TIDY_S)
+            clear_shared_memory(self.jail, lambda: time.monotonic() > until)
         clean = False
         with suppress(OSError):  # it is gone, or a link
-            clean = empty_folder(self.jail.home, TIDY_S)
+            clean = empty_folder(self.jail.home, lambda: time.monotonic() > until)
         if not clean:
             if self.jail.ruleset is not None:
                 os.close(self.jail.ruleset)
-            self.jail = make_jail(self.spec, self.number)  # what is left goes with the sandbox
+            self.given_up.append(self.jail.home)
+            self.jail = make_jail(self.spec, self.number)
 
 
 def _verdict(end: End, status: int, timeout_s: float) -> tuple[Outcome, str]:
