@@ -2,7 +2,8 @@
 # # aimo-submit wheels
 # Built by `aimo-submit build` from `notebooks/wheels/wheels.py`: **do not edit here**. Run once,
 # with internet; its output is a flat folder of wheels. Name this notebook under `kernel_sources` of
-# the submission, which has no internet and installs from there.
+# the submission, which has no internet and installs from there. The set is that of this image's
+# Python: pin the same image here and there.
 
 # %%
 # @REQUIREMENTS@
@@ -11,8 +12,9 @@
 import pathlib, subprocess, sys
 
 pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+here = "{}.{}".format(*sys.version_info)
 lock = pathlib.Path("requirements.txt")
-lock.write_text(REQUIREMENTS)
+lock.write_text(REQUIREMENTS.get(here) or REQUIREMENTS["3.12"])
 locked = ["--only-binary=:all:", "--no-deps", "-q", "-r", str(lock)]
 subprocess.run([*pip, "download", *locked], check=True)
 

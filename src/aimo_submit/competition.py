@@ -50,6 +50,7 @@ class Private:
     """The scoring of the hidden problems."""
 
     runs: int = 1
+    in_order: bool = False  # the problems come as the file has them, in every run
     points: list[float] = field(default_factory=lambda: [0.0, 1.0])  # by the number of right runs
 
 
@@ -68,12 +69,17 @@ class Package:
     shuffled: bool = False  # the problems come in random order
     refuses_wrong_ids: bool = False  # rather than write its own over them
     plain_functions: bool = False  # refuses bound methods and callable objects
+    row_ids: bool = False  # its csv files number their rows, in a column row_id
 
     @property
-    def file(self) -> tuple[str, str]:
-        """The package's folder, and the file in it by which it is known."""
-        folder, _, module = self.module.partition(".")
-        return folder, f"{module or '__init__'}.py"
+    def folder(self) -> str:
+        """The name of the package's folder."""
+        return self.module.partition(".")[0]
+
+    @property
+    def file(self) -> str:
+        """The file in that folder by which the package is known."""
+        return f"{self.module.partition('.')[2] or '__init__'}.py"
 
 
 @dataclass(frozen=True, slots=True)

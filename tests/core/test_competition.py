@@ -65,7 +65,8 @@ def test_a_file_of_ones_own_works_wherever_a_name_does(tmp_path: Path) -> None:
     assert (found.name, found.problems, found.answers.admit(-3)) == ("next", 110, -3)
     assert str(found.answers) == "-10..10"
     assert found.package is not None
-    assert found.package.file == ("kaggle_evaluation", "next_inference_server.py")
+    assert found.package.folder == "kaggle_evaluation"
+    assert found.package.file == "next_inference_server.py"
 
 
 def test_a_path_that_is_not_there_is_looked_up_among_those_that_came_with_the_kit() -> None:

@@ -6,17 +6,21 @@ import asyncio
 import csv
 import dataclasses
 import io
+import itertools
 import json
 import os
 import random
 import resource
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +35,10 @@ from aimo_submit.engines.scripted import ScriptedEngine, ScriptedSandbox
 from aimo_submit.errors import EngineDied, UserError
 from aimo_submit.formats.families import FORMATS
 from aimo_submit.journal import settings_in, solutions_in
-from aimo_submit.kaggle.rehearsal.fake_gateway import FakeGateway
+from aimo_submit.kaggle.rehearsal.fake_gateway import SENT_AGAIN, FakeGateway, Refused
 from aimo_submit.kaggle.runtime import process_age_s
-from aimo_submit.kaggle.runtime.gateway import predict_function, serve
+from aimo_submit.kaggle.runtime.gateway import package_faults, predict_function, serve
+from aimo_submit.kaggle.runtime.mounts import survey
 from aimo_submit.kaggle.runtime.predictor import (
     Predictor,
     Start,
@@ -150,7 +155,10 @@ def table_of(folder: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("edition", ["aimo-1", "aimo-2", "aimo-3"])
-def test_every_edition_ends_in_a_valid_submission(edition: str, tmp_path: Path) -> None:
+def test_every_edition_ends_in_a_valid_submission(
+    edition: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     config = Config(samples=3, edition=edition, problem_timeout_s=20)
     texts = [TEXT, "Wie groß ist $6·7$? 求积 🧮", "x" * 100_000, None, TEXT]
     data = problems_csv(tmp_path, ["229ee8", "246d26", "2fc4ad", "430b63", "5277ed"], texts)
@@ -171,8 +179,12 @@ def test_every_edition_ends_in_a_valid_submission(edition: str, tmp_path: Path) 
     [([12, 345], pl.Int64), (["424e18", "1e3"], pl.Float64), (["0a", "0b"], pl.String)],
 )
 def test_an_id_comes_back_as_the_csv_made_it(
-    ids: Sequence[object], dtype: type[pl.DataType], tmp_path: Path
+    ids: Sequence[object],
+    dtype: type[pl.DataType],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     data = problems_csv(tmp_path, ids, [TEXT] * 2)
     package = FakeGateway("aimo-2", data, tmp_path)
     with predicting(starter(), QUICK, tmp_path / "runs") as predictor:
@@ -203,8 +215,9 @@ def test_a_missing_package_of_the_competition_names_the_remedy(tmp_path: Path) -
 
 
 def test_two_hundred_problems_with_a_fifth_at_fault_get_two_hundred_answers(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     rng = random.Random(1)
     faults = [AT_FAULT[k % len(AT_FAULT)] for k in range(40)] + [""] * 160
     rng.shuffle(faults)
@@ -217,14 +230,15 @@ def test_two_hundred_problems_with_a_fifth_at_fault_get_two_hundred_answers(
     )
     start = starter(faulty, make_sandbox=forks)
     with predicting(start, config, tmp_path / "runs") as predictor:
-        assert soon(lambda: predictor.predict("to have the sandbox up", TEXT) == 42)
+        tries = itertools.count()
+        assert soon(lambda: predictor.predict(f"to have the sandbox up {next(tries)}", TEXT) == 42)
         serve(predictor, data, package)
     verdict = package.verdict
     assert verdict.valid, verdict
     assert len(verdict.seconds) == 200
     assert max(verdict.seconds) < LATE_S  # 3 of deadline, .6 of grace, and a busy machine
-    answers = [row[1] for row in pl.read_parquet(tmp_path / "submission.parquet").iter_rows()]
-    right = [a for a, fault in zip(answers, faults, strict=True) if not fault].count(42)
+    answers = dict(pl.read_parquet(tmp_path / "submission.parquet").iter_rows())
+    right = [answers[k] for k, fault in enumerate(faults) if not fault].count(42)
     assert right >= 155  # all 160, where the machine has a second for each
     assert len(table_of(tmp_path / "runs")) > 200
     assert soon(lambda: threads_of_this() <= threads)
@@ -614,7 +628,8 @@ def frame(**columns: Any) -> pl.DataFrame:
 def verdict_of(edition: str, predict: Callable[..., Any], folder: Path, speed: float = 1.0) -> Any:
     data = problems_csv(folder, ["a", "b", "c"], [TEXT] * 3)
     gateway = FakeGateway(edition, data, folder, speed=speed)
-    server_of(gateway, edition)(predict).run_local_gateway((str(data),))
+    with suppress(Refused):
+        server_of(gateway, edition)(predict).serve()
     return gateway.verdict
 
 
@@ -642,7 +657,7 @@ def server_of(gateway: FakeGateway, edition: str) -> Any:
 def test_the_gateway_ends_a_run_without_a_submission(
     returned: Callable[[str], Any], tmp_path: Path
 ) -> None:
-    verdict = verdict_of("aimo-3", lambda id, problem: returned(id[0]), tmp_path)
+    verdict = verdict_of("aimo-3", lambda id, problem: returned(id[0]), tmp_path, speed=5 * 3600)
     assert verdict.faults
     assert (verdict.valid, verdict.rows) == (False, 0)
     assert not (tmp_path / "submission.parquet").exists()
@@ -670,32 +685,222 @@ def test_a_late_answer_ends_the_run_but_the_first_may_take_long(tmp_path: Path) 
 
     def predict(id: pl.Series, problem: pl.Series) -> pl.DataFrame:
         calls.append(id[0])
-        time.sleep(2.5 if len(calls) != 2 else 0.0)
+        time.sleep(2.5 if len(calls) in (1, 4) else 0.0)  # the second problem comes twice
         return frame(id=id, answer=[1])
 
     verdict = verdict_of("aimo-2", predict, tmp_path, speed=30 * 60 / 1.5)
-    assert (verdict.late, verdict.rows, len(verdict.seconds)) == ([calls[2]], 0, 3)
+    assert (verdict.late, verdict.rows, len(verdict.seconds)) == ([calls[3]], 0, 3)
 
 
-def test_aimo_2_comes_in_random_order_and_aimo_3_in_that_of_the_file(tmp_path: Path) -> None:
-    orders: dict[str, list[int]] = {"aimo-2": [], "aimo-3": []}
+def test_the_order_is_that_of_the_file_only_where_aimo_3_is_run_again(tmp_path: Path) -> None:
     data = problems_csv(tmp_path, range(20), [TEXT] * 20)
-    for edition, order in orders.items():
-        gateway = FakeGateway(edition, data, tmp_path)
 
-        def predict(id: pl.Series, problem: pl.Series, order: list[int] = order) -> pl.DataFrame:
-            order.append(id[0])
-            return frame(id=id, answer=[1])
+    def order(edition: str, *, rerun: bool) -> list[int]:
+        rows = FakeGateway(edition, data, tmp_path).begin(data, rerun=rerun)
+        return [row.item(0, "id") for row in rows]
 
-        server_of(gateway, edition)(predict).serve()
-    assert orders["aimo-3"] == list(range(20))
-    assert orders["aimo-2"] != list(range(20))
-    assert sorted(orders["aimo-2"]) == list(range(20))
+    assert order("aimo-3", rerun=True) == list(range(20))
+    for shuffled in (order("aimo-2", rerun=True), order("aimo-3", rerun=False)):
+        assert shuffled != list(range(20))
+        assert sorted(shuffled) == list(range(20))
+    assert order("aimo-2", rerun=True) != order("aimo-2", rerun=True)  # a new seed each time
 
 
-def test_aimo_1_wants_each_problem_answered_before_the_next(tmp_path: Path) -> None:
+def test_a_gateway_says_how_a_rerun_ended_and_at_home_it_raises(tmp_path: Path) -> None:
+    def result() -> dict[str, Any]:
+        return dict(json.loads((tmp_path / "result.json").read_text()))
+
+    verdict_of("aimo-3", lambda id, problem: frame(id=id, answer=[1]), tmp_path)
+    assert result() == {"Succeeded": True}
+    verdict_of("aimo-3", lambda id, problem: 1 / 0, tmp_path)
+    assert (result()["ErrorType"], result()["ErrorName"]) == (3, "SERVER_RAISED_EXCEPTION")
+    verdict_of("aimo-3", lambda id, problem: [].index("x" * 20_000), tmp_path)
+    assert result()["ErrorName"] == "SERVER_CONNECTION_FAILED"
+    verdict_of("aimo-2", lambda id, problem: 1, tmp_path)
+    assert result()["ErrorName"] == "GATEWAY_RAISED_EXCEPTION"
+    data = problems_csv(tmp_path, ["a"], [TEXT])
+    with pytest.raises(Refused, match="INVALID_SUBMISSION"):
+        server_of(FakeGateway("aimo-3", data, tmp_path), "aimo-3")(
+            lambda id, problem: frame(id=["a", "a"], answer=[1, 1])
+        ).run_local_gateway((str(data),))
+
+
+def test_a_server_that_is_not_up_in_time_is_never_asked(tmp_path: Path) -> None:
+    data = problems_csv(tmp_path, ["a"], [TEXT])
+    gateway = FakeGateway("aimo-3", data, tmp_path, age_s=lambda: 901.0)
+    gateway.AIMO3InferenceServer(lambda id, problem: 1 / 0).serve()
+    assert "SERVER_NEVER_STARTED" in gateway.verdict.faults[0]
+
+
+def test_aimo_1_wants_each_problem_answered_before_the_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     data = problems_csv(tmp_path, ["a", "b"], [TEXT] * 2)
-    rows = FakeGateway("aimo-1", data, tmp_path).make_env().iter_test()
-    next(rows)
-    with pytest.raises(RuntimeError, match="predict"):
-        next(rows)
+    package = FakeGateway("aimo-1", data, tmp_path)
+    rows = package.make_env().iter_test()
+    assert next(rows) is not None
+    assert next(rows) is None
+    assert "predict()" in capsys.readouterr().out
+    with pytest.raises(RuntimeError, match="once"):
+        package.make_env()
+
+
+# A connection that broke, columns in another order, another package in the way
+
+
+def test_a_request_that_is_sent_again_is_not_solved_again(tmp_path: Path) -> None:
+    prompts: list[str] = []
+
+    def script(prompt: str, sampling: Sampling) -> str:
+        prompts.append(prompt)
+        return replies(ASK, ANSWER)(prompt, sampling)
+
+    config = dataclasses.replace(QUICK, problem_timeout_s=20)
+    with predicting(starter(script), config, tmp_path) as predictor:
+        waiting = [background(lambda: predictor.predict("a", TEXT)) for _ in range(2)]
+        assert [each.result(LATE_S) for each in waiting] == [42, 42]
+        once = len(prompts)
+        assert predictor.predict("a", TEXT) == 42
+        assert len(prompts) == once
+        assert predictor.predict("b", TEXT) == 42
+    assert [row["problem"] for row in table_of(tmp_path)] == ["a", "b"]
+
+
+def test_the_gateway_of_a_rehearsal_sends_a_request_again(tmp_path: Path) -> None:
+    calls: list[str] = []
+
+    def predict(id: pl.Series, problem: pl.Series) -> pl.DataFrame:
+        calls.append(id[0])
+        return frame(id=id, answer=[1])
+
+    assert verdict_of("aimo-3", predict, tmp_path).valid
+    assert len(calls) == 4
+    assert calls[SENT_AGAIN] == calls[SENT_AGAIN + 1]
+
+
+class Cutting:
+    """A proxy before a port that cuts, once, the connection on which an answer is awaited."""
+
+    def __init__(self, port: int) -> None:
+        self._behind = port
+        self._listener = socket.create_server(("localhost", 0))
+        self.port = self._listener.getsockname()[1]
+        self.pairs: list[tuple[socket.socket, socket.socket]] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            near = self._listener.accept()[0]
+            far = socket.create_connection(("localhost", self._behind))
+            self.pairs.append((near, far))
+            for one, other in ((near, far), (far, near)):
+                threading.Thread(target=self._pass, args=(one, other), daemon=True).start()
+
+    def _pass(self, one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError):
+            while data := one.recv(65_536):
+                other.sendall(data)
+
+    def cut(self) -> None:
+        """Breaks every connection there is."""
+        for pair in self.pairs:
+            for end in pair:
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_connection_cut_in_an_answer_costs_neither_the_problem_nor_a_second_solve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("grpc")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(Path(__file__).parent / "lookalike")
+    package = import_module("kaggle_evaluation.aimo_3_inference_server")
+    solves: list[str] = []
+
+    class Cut(Scripted):
+        def solve(self, problem: Problem) -> Solution:
+            solves.append(problem.id)
+            if len(solves) == 2:
+                proxy.cut()
+            return super().solve(problem)
+
+    data = problems_csv(tmp_path, ["a", "b", "c"], [TEXT] * 3)
+    config = dataclasses.replace(QUICK, edition="aimo-3", problem_timeout_s=30)
+    with predicting(starter(kind=Cut), config, tmp_path / "runs") as predictor:
+        server = package.AIMO3InferenceServer(predict_function(predictor))
+        proxy = Cutting(server.port)
+        server.serve()
+        gateway = package.AIMO3Gateway((str(data),))
+        gateway.client.ports = [proxy.port]
+        gateway.run()
+    assert sorted(solves) == ["a", "b", "c"]
+    rows = dict(pl.read_parquet(tmp_path / "submission.parquet").iter_rows())
+    assert rows == {"a": 42, "b": 42, "c": 42}
+    assert len(table_of(tmp_path / "runs")) == 3
+
+
+@pytest.mark.parametrize(
+    "names", [("id", "problem"), ("problem", "id"), ("answer", "question", "id")]
+)
+def test_columns_are_known_by_their_names(names: Sequence[str], tmp_path: Path) -> None:
+    cells = {"id": ["x"], "problem": [TEXT], "question": [TEXT], "answer": [7]}
+    columns = [pl.Series(name, cells[name]) for name in names]
+    with predicting(starter(), QUICK, tmp_path) as predictor:
+        predict = predict_function(predictor)
+        assert predict(*columns).equals(frame(id=["x"], answer=[42]))
+        assert predict(pl.DataFrame(columns)).equals(frame(id=["x"], answer=[42]))
+    assert table_of(tmp_path)[0]["problem"] == "x"
+
+
+def mounted(root: Path, code: str, name: str = "aimo_2_inference_server.py") -> Path:
+    """A competition's folder, whose package has that code."""
+    package = root / "ai-mathematical-olympiad-progress-prize-2" / "kaggle_evaluation"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / name).write_text(code)
+    return package.parent
+
+
+def faults_of(root: Path) -> str:
+    found = package_faults(competition_named("aimo-2"), survey(root))
+    return "; ".join(fault.text for fault in found)
+
+
+def test_a_package_that_is_missing_or_cannot_be_imported_is_told_apart(tmp_path: Path) -> None:
+    assert "competition_sources" in faults_of(tmp_path)
+    folder = mounted(tmp_path / "a", "import no_such_thing")
+    assert f"mounted at {folder}, its import needs no_such_thing" in faults_of(tmp_path / "a")
+    mounted(tmp_path / "b", "print('files are missing'); raise SystemExit(1)")
+    assert "its import fails (files are missing)" in faults_of(tmp_path / "b")
+    folder = mounted(tmp_path / "c", "from .compiled import server")
+    (folder / "kaggle_evaluation/compiled.cpython-38-x86_64-linux-gnu.so").touch()
+    here = f"3.{sys.version_info.minor}"
+    assert f"is built for Python 3.8, here is {here}" in faults_of(tmp_path / "c")
+    assert "docker_image" in faults_of(tmp_path / "c")
+    mounted(tmp_path / "d", "AIMO2InferenceServer = None")
+    assert faults_of(tmp_path / "d") == ""
+
+
+def test_the_mounted_package_wins_over_one_that_is_loaded(tmp_path: Path) -> None:
+    older = mounted(tmp_path / "older", "import side; which = side.which")
+    (older / "kaggle_evaluation/side.py").write_text("which = 'older'")
+    (older / "kaggle_evaluation/__init__.py").write_text("import sys; sys.path.append(__path__[0])")
+    shutil.copytree(older, tmp_path / "newer")
+    (tmp_path / "newer/kaggle_evaluation/side.py").write_text("which = 'newer'")
+    package = competition_named("aimo-2").package
+    assert package
+    code = f"""
+import sys
+from pathlib import Path
+from aimo_submit.competition import competition_named
+from aimo_submit.kaggle.runtime.gateway import put_first
+sys.path.insert(0, {str(older)!r})
+import kaggle_evaluation.aimo_2_inference_server
+put_first(Path({str(tmp_path / "newer")!r}), competition_named("aimo-2").package)
+import kaggle_evaluation.aimo_2_inference_server
+print(kaggle_evaluation.aimo_2_inference_server.which)
+"""
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True)
+    assert done.stdout == "newer\n", done.stderr

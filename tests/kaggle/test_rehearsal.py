@@ -19,7 +19,9 @@ from aimo_submit.competition import competition_named
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle.client import gate
 from aimo_submit.kaggle.client.bundle import CONFIG, SUBMISSION, TEMPLATE, build
+from aimo_submit.kaggle.client.metadata import FILE
 from aimo_submit.kaggle.rehearsal.rehearsal import rehearse
+from aimo_submit.kaggle.rehearsal.verdict import refused
 from tests import ROOT
 from tests.faults.cases import Case
 from tests.kaggle.rehearsing import built, notebook_of, passes, rehearsal_of
@@ -63,7 +65,69 @@ def test_a_gateway_in_a_process_of_its_own_gets_its_answers_over_grpc(
     rehearsal = rehearsal_of(notebook, edition, problems=3, package=package, keep=tmp_path)
     result = passes(rehearse(rehearsal, rerun=True, faults=Case(scripted=True)))
     assert (result.rows, result.fallbacks) == (3, 0)
-    assert not (tmp_path / "plain-rerun" / "verdict.json").exists()  # the fake gateway had no part
+    left = tmp_path / "plain-rerun"
+    assert json.loads((left / "gateway/result.json").read_text()) == {"Succeeded": True}
+    assert not (left / "working/submission.parquet").exists()  # it is in the other container
+    assert not (left / "verdict.json").exists()  # the fake gateway had no part
+
+
+@pytest.mark.kernel
+def test_what_the_gateway_says_is_told_in_its_words(tmp_path: Path) -> None:
+    pytest.importorskip("grpc")
+    code = """
+import glob, os, sys
+[csv] = glob.glob("../input/**/test.csv", recursive=True)
+sys.path.insert(0, os.path.dirname(csv))
+import polars as pl
+from kaggle_evaluation.aimo_3_inference_server import AIMO3InferenceServer
+def predict(id, problem):
+    return pl.DataFrame({"id": [1, 2], "answer": [1, 2]})
+AIMO3InferenceServer(predict).serve()
+"""
+    package = LOOKALIKE / "kaggle_evaluation"
+    result = rehearse(rehearsal_of(notebook_of(tmp_path, code), package=package), rerun=True)
+    [line] = result.against[:1]
+    assert line.startswith("the gateway says INVALID_SUBMISSION: invalid answer")
+    assert "mend the notebook" not in " ".join(result.against)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"Succeeded": true}', ""),
+        ('{"Succeeded": false, "ErrorType": 99, "ErrorName": null}', "error 99: no details"),
+        ('{"Succeeded": false, "ErrorName": "NEW", "ErrorDetails": "a\\nb"}', "NEW: a b"),
+        ("[1]", "result.json is broken"),
+        ("{", "result.json is broken"),
+    ],
+)
+def test_any_result_of_a_gateway_is_told_in_one_line(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(text)
+    said = refused(tmp_path)
+    assert words in said
+    assert bool(said) == bool(words)
+
+
+def test_a_package_without_its_gateway_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half = tmp_path / "kaggle_evaluation"
+    half.mkdir()
+    (half / "aimo_3_inference_server.py").touch()
+    file = notebook_of(tmp_path, "pass")
+    command = ["rehearse", "--notebook", str(file), "--edition", "aimo-3"]
+    assert main([*command, "--folder", str(tmp_path), "--package", str(half)]) == 2
+    assert "has no aimo_3_gateway.py" in capsys.readouterr().err
+
+
+def test_a_package_that_lies_in_the_folder_is_told_of_and_not_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(LOOKALIKE / "kaggle_evaluation", tmp_path / "kaggle_evaluation")
+    file = notebook_of(tmp_path, "pass")
+    command = ["rehearse", "--notebook", str(file), "--edition", "aimo-3", "--speed", "1e9"]
+    assert main([*command, "--folder", str(tmp_path)]) == 2  # for the speed
+    assert "to rehearse with it: aimo-submit rehearse --package" in capsys.readouterr().err
 
 
 # The rehearsal itself
@@ -156,7 +220,7 @@ answers = {answers}
 ids = pl.read_csv(csv)["id"][:len(answers)]
 pl.DataFrame({{"id": ids, "answer": answers}}).write_parquet("submission.parquet")
 """
-    result = rehearse(rehearsal_of(notebook_of(tmp_path, code)), rerun=True)
+    result = rehearse(rehearsal_of(notebook_of(tmp_path, code)), rerun=False)
     assert not result.passed
     assert why in " ".join(result.against)
 
@@ -172,12 +236,68 @@ def test_a_speed_that_leaves_no_time_is_refused_with_the_highest(notebook: Path)
 def kernel_folder(folder: Path) -> Path:
     """A folder such as a user has: metadata, template, settings."""
     (folder / TEMPLATE).parent.mkdir()
-    for name in (TEMPLATE, CONFIG):
-        shutil.copy(ROOT / name, folder / name)
-    sources = [competition_named("aimo-3").slug]
-    metadata = {"code_file": str(SUBMISSION), "competition_sources": sources}
-    (folder / "kernel-metadata.json").write_text(json.dumps(metadata))
+    shutil.copy(ROOT / TEMPLATE, folder / TEMPLATE)
+    settings = (ROOT / CONFIG).read_text()
+    (folder / CONFIG).write_text(settings.replace('"aimo-1"', '"aimo-3"'))
+    write_metadata(folder)
     return folder
+
+
+def write_metadata(folder: Path, **changed: object) -> None:
+    """Metadata that fit the settings of `kernel_folder`, but for what is changed."""
+    metadata = json.loads((ROOT / FILE).read_text()) | {
+        "competition_sources": [competition_named("aimo-3").slug],
+        "machine_shape": "NvidiaH100",
+        **changed,
+    }
+    (folder / FILE).write_text(json.dumps(metadata))
+
+
+AIMO_2 = competition_named("aimo-2").slug
+AIMO_3 = competition_named("aimo-3").slug
+
+
+@pytest.mark.parametrize(
+    ("changed", "word"),
+    [
+        ({"competition_sources": [AIMO_2]}, "competition_sources is that of aimo-2"),
+        ({"competition_sources": [AIMO_3, AIMO_2]}, "a submission goes to one"),
+        ({"competition_sources": []}, "competition_sources is empty"),
+        ({"competition_sources": [AIMO_3.replace("olympiad", "olimpiad")]}, "did you mean"),
+        ({"competition_sources": ["predict-pump-failures"]}, "describe that competition"),
+        ({"dataset_sources": [], "kernel_sources": []}, "no model is attached"),
+        ({"kernel_sources": []}, "needs the model and the wheels"),
+        ({"machine_shape": "", "enable_gpu": False}, "needs a GPU"),
+    ],
+)
+def test_settings_that_do_not_fit_the_metadata_are_refused_by_name(
+    changed: dict[str, object], word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = kernel_folder(tmp_path)
+    assert gate.compare(folder) == []
+    write_metadata(folder, **changed)
+    for command in ("build", "rehearse", "push"):
+        assert main([command, "--folder", str(folder)]) == 2
+        error = capsys.readouterr().err
+        assert word in error or (command == "push" and "credentials" in error)
+    assert not (folder / SUBMISSION).exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "word"),
+    [
+        ({"is_private": False}, "everybody will see"),
+        ({"machine_shape": "NvidiaTeslaT4"}, "aimo-3 runs on NvidiaH100"),
+        ({"kernel_sources": [], "dataset_sources": ["a/model", "a/wheels"]}, "vLLM's wheels must"),
+    ],
+)
+def test_what_is_merely_odd_is_told_and_built(
+    changed: dict[str, object], word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = kernel_folder(tmp_path)
+    write_metadata(folder, **changed)
+    assert main(["build", "--folder", str(folder)]) == 0
+    assert word in capsys.readouterr().err
 
 
 @pytest.mark.kernel
@@ -250,6 +370,9 @@ def test_a_failed_rehearsal_ends_with_code_1_and_leaves_no_mark(
         (["--limit", "0"], "--limit"),
         (["--speed", "0"], "--speed"),
         (["--package", "nowhere"], "aimo_3_inference_server.py"),
+        (["--package", __file__], "unpack it and give the folder"),
+        (["--package", str(LOOKALIKE), "--edition", "aimo-1"], "is the package of aimo-"),
+        (["--python", "no/such/python"], "--python"),
         (["--model", "nonesuch"], "no card"),
         (["-c", "sampels=3"], "samples"),
     ],

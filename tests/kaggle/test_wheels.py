@@ -26,6 +26,7 @@ from aimo_submit.kaggle.runtime.mounts import (
 from tests import ROOT
 
 FOLDER = ROOT / "notebooks/wheels"
+PYTHONS = ("3.10", "3.12")  # of the image for AIMO-1's package, and of today's
 SMALL = ("humanize==4.14.0", "sniffio==1.3.1")
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 
@@ -45,7 +46,7 @@ def index() -> None:
 def wheels(index: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the utility notebook leaves, run in a real kernel for a small set of packages."""
     folder = tmp_path_factory.mktemp("wheels")
-    lock = 'REQUIREMENTS = """\n' + "\n".join(SMALL) + '\n"""'
+    lock = f'REQUIREMENTS = {{"3.12": {chr(10).join(SMALL)!r}}}'
     book = nbformat.reads(notebook(FOLDER / "wheels.py", {"REQUIREMENTS": lock}), 4)
     where = {"metadata": {"path": str(folder)}}
     nbclient.NotebookClient(book, timeout=800, kernel_name="python3", resources=where).execute()
@@ -101,8 +102,9 @@ def test_a_package_that_cannot_be_imported_says_why() -> None:
     assert not present("no_such_package")
 
 
-def test_the_set_for_the_t4s_is_locked_and_holds_what_the_notebook_installs() -> None:
-    lock = locked()
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_set_for_the_t4s_is_locked_and_holds_what_the_notebook_installs(python: str) -> None:
+    lock = locked(python)
     assert all(lock[name] == pin for name, pin in (r.split("==") for r in REQUIREMENTS["vllm"]))
     assert lock["torch"].startswith("2.10.0")  # as in Kaggle's image; 2.11 needs CUDA 13
     assert lock["protobuf"].startswith("5.")  # as in Kaggle's image: the gateway's
@@ -111,14 +113,17 @@ def test_the_set_for_the_t4s_is_locked_and_holds_what_the_notebook_installs() ->
 
 
 @pytest.mark.index
-def test_the_set_for_the_t4s_resolves_for_kaggles_python(index: None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_set_for_the_t4s_resolves_for_its_python(
+    python: str, index: None, tmp_path: Path
+) -> None:
     command = [sys.executable, "-m", "uv", "pip", "install", "--dry-run", "--only-binary", ":all:"]
-    target = ["--python-version", "3.12", "--python-platform", "x86_64-manylinux_2_35"]
-    where = ["--target", str(tmp_path / "none"), "-r", str(FOLDER / "requirements.txt")]
+    target = ["--python-version", python, "--python-platform", "x86_64-manylinux_2_35"]
+    where = ["--target", str(tmp_path / "none"), "-r", str(FOLDER / f"requirements-{python}.txt")]
     done = ran([*command, *target, *where])
     assert done.returncode == 0, done.stderr[-2000:]
     found = dict(re.findall(r"^ \+ (\S+)==(\S+)$", done.stderr, re.MULTILINE))
-    assert found == locked()
+    assert found == locked(python)
 
 
 def test_the_utility_kernel_has_internet_and_no_gpu() -> None:
@@ -129,7 +134,7 @@ def test_the_utility_kernel_has_internet_and_no_gpu() -> None:
     assert problems == []
 
 
-def locked() -> dict[str, str]:
-    lines = (FOLDER / "requirements.txt").read_text().splitlines()
+def locked(python: str) -> dict[str, str]:
+    lines = (FOLDER / f"requirements-{python}.txt").read_text().splitlines()
     pins = [line.split("==") for line in lines if line and not line.startswith("#")]
     return {name: version for name, version in pins}

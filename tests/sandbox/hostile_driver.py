@@ -216,6 +216,8 @@ def _drop_capabilities() -> None:
 def _lay_overlays(folder: Path, *, open_up: bool, all_of_them: bool) -> None:
     """What is written under these folders is gone afterwards; the way to ours may be opened.
 
+    Not under /run: the leases of uids there are for the whole machine, and whoever leases a range
+    ends all that runs under it.
     Without `all_of_them` it is /dev/shm alone, where others on the machine leave their files.
     """
     scratch = folder / "overlays"
@@ -229,7 +231,8 @@ def _lay_overlays(folder: Path, *, open_up: bool, all_of_them: bool) -> None:
     tops = {top for top in Path("/").iterdir() if top.is_dir() and not top.is_symlink()}
     safe = {top for top in tops if not any(place.is_relative_to(top) for place in mounted)}
     closed = closed_places()
-    places = (safe - {Path("/tmp")}) | closed | {Path(sysconfig.get_paths()["purelib"])}
+    ours = {*closed, Path(sysconfig.get_paths()["purelib"])}
+    places = (safe - {Path("/tmp"), Path("/run")}) | ours
     for number, place in enumerate(sorted(places)):
         _overlay(place, scratch / str(number))
     for place in closed if open_up else ():

@@ -70,9 +70,17 @@ def build(
         for path in old:
             say(f"{path} does not correspond to the tree: run aimo-submit build")
         return FAILED if old else 0
+    if config is None:
+        compare(folder)
     path = bundle.build(folder, config, readable=readable)
     say(f"{path}: {path.stat().st_size / 1000:.0f} kB, digest {bundle.digest(path)[:16]}")
     return 0
+
+
+def compare(folder: Path) -> None:
+    """Tells what is odd about settings and metadata; raises UserError where they do not agree."""
+    for oddity in gate.compare(folder):
+        note(oddity)
 
 
 def push(
@@ -90,6 +98,7 @@ def push(
     """
     require_credentials(os.environ, Path.home())
     if gate.is_ours(folder):
+        compare(folder)
         bundle.build(folder)
         metadata = read_metadata(folder)
         passed = gate.passed(folder, unrehearsed=unrehearsed)

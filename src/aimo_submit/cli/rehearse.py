@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from aimo_submit.cards import load_card
+from aimo_submit.cli.kaggle import compare
 from aimo_submit.cli.options import FAILED, Count, Folder, Settings, note, notes, say, values
-from aimo_submit.competition import competition_named, names
+from aimo_submit.competition import Package, competition_named, names
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
 from aimo_submit.evaluate.problem_sets import load_problems
@@ -41,7 +43,8 @@ class Conditions:
         engine: transformers, vllm or openai
         speed: times as fast as Kaggle's clock goes
         layout: of the mounted data
-        package: the downloaded kaggle_evaluation [default: the folder's, else a fake]
+        package: the downloaded kaggle_evaluation [default: a fake]
+        python: the notebook's, with ipykernel; for a package built for another [default: this one]
         run: the interactive run, the rerun on hidden problems, or both
         settings: NAME=VALUE, any other setting: -c samples=8; may be repeated
         notebook: this one, as it is [default: the folder's, built anew]
@@ -55,6 +58,7 @@ class Conditions:
     speed: float = 60.0
     layout: Annotated[str, Parameter(choices=LAYOUTS)] = "new"
     package: Path | None = None
+    python: Path = Path(sys.executable)
     run: Annotated[str, Parameter(choices=tuple(RUNS))] = "both"
     settings: Settings = ()
     notebook: Path | None = None
@@ -99,6 +103,8 @@ def _rehearsal(problems: str, under: Conditions) -> Rehearsal:
     package = _package(under.package, under.folder, edition)
     settings = {"engine": under.engine, **values(under.settings)}
     Config.of(settings)
+    if under.notebook is None:
+        compare(under.folder)
     return Rehearsal(
         notebook=under.notebook or build(under.folder),
         edition=edition,
@@ -106,6 +112,7 @@ def _rehearsal(problems: str, under: Conditions) -> Rehearsal:
         card=load_card(under.model),
         layout=under.layout,
         package=package,
+        python=under.python.absolute(),
         speed=under.speed,
         settings=settings,
         keep=under.keep,
@@ -122,19 +129,44 @@ def _edition(folder: Path) -> str:
 
 
 def _package(given: Path | None, folder: Path, edition: str) -> Path | None:
-    """The competition's own package, where it is given or lies in the folder."""
+    """The competition's own package, where it is given; one that lies in the folder is told of."""
     facts = competition_named(edition).package
     if facts is None:
         known = ", ".join(name for name in names() if competition_named(name).package)
         raise UserError(f"{edition} has no gateway: name one of {known} with --edition")
-    name, file = facts.file
-    for place in (given,) if given else (folder,):
-        for package in (place, place / name):
-            if package.resolve().name == name and (package / file).is_file():
-                return package.resolve()
-    if given:
-        raise UserError(f"{given} holds no {name}/{file}: give the folder that was downloaded")
+    lies = _found(folder, facts)
+    if given is None:
+        if lies:
+            note(f"{lies} lies here; to rehearse with it: aimo-submit rehearse --package {lies}")
+        return None
+    found = _found(given, facts)
+    if found is None:
+        raise UserError(_why_not(given, facts, edition))
+    gateway = f"{facts.gateway.partition('.')[2]}.py"
+    if facts.gateway and not (found / gateway).is_file():
+        raise UserError(f"--package {found}: has no {gateway}: fetch the competition's data anew")
+    return found
+
+
+def _found(place: Path, facts: Package) -> Path | None:
+    """The competition's package in that place, which may be its folder or what holds it."""
+    for folder in (place, place / facts.folder):
+        if folder.resolve().name == facts.folder and (folder / facts.file).is_file():
+            return folder.resolve()
     return None
+
+
+def _why_not(given: Path, facts: Package, edition: str) -> str:
+    if given.is_file():
+        return f"--package {given}: is a file; unpack it and give the folder"
+    others = (competition_named(name) for name in names() if name != edition)
+    for other in others:
+        if other.package and _found(given, other.package):
+            return f"--package {given}: is the package of {other.name}, not of {edition}"
+    return (
+        f"--package {given}: holds no {facts.folder}/{facts.file}: give the folder that was "
+        "downloaded"
+    )
 
 
 def _mark(folder: Path, held: Rehearsal, verdict: str) -> None:

@@ -35,7 +35,11 @@ _FREE_GIB, _MEMORY_GIB = 5, 4
 _PACKAGES = (
     (("torch", "transformers", "safetensors"), Job.DEFAULT, ("hf",)),
     (("jupytext", "nbformat"), Job.BUILD, ("kaggle",)),
-    (("nbclient", "ipykernel", "polars", "pandas", "pyarrow"), Job.REHEARSE, ("kaggle", "dev")),
+    (
+        ("nbclient", "ipykernel", "polars", "pandas", "pyarrow", "grpcio", "protobuf"),
+        Job.REHEARSE,
+        ("kaggle", "dev"),
+    ),
     (("kaggle", "kagglesdk", "six"), Job.PUSH, ("kaggle",)),
     (("pandas", "pyarrow", "matplotlib"), Job.TUNE, ("data", "dev")),
     (("gptqmodel", "optimum"), Job.QUANTIZE, ("quantize",)),

@@ -99,7 +99,7 @@ def _at_home(folder: Path, config: Path) -> dict[Path, str]:
     for other in OTHERS:
         template = folder / other.with_suffix(".py")
         if template.is_file():
-            requirements = _requirements(template.parent / "requirements.txt")
+            requirements = _requirements(template.parent)
             texts[other] = notebook(template, {"REQUIREMENTS": requirements})
     return texts
 
@@ -123,9 +123,12 @@ def _settings(file: Path) -> str:
     return f'SETTINGS = """\n{file.read_text(encoding="utf-8")}"""'
 
 
-def _requirements(file: Path) -> str:
-    text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    return f'REQUIREMENTS = """\n{text}"""'
+def _requirements(folder: Path) -> str:
+    """The sets of wheels, by the Python that each is for."""
+    sets = {file.stem.rpartition("-")[2]: file for file in folder.glob("requirements-*.txt")}
+    texts = {python: sets[python].read_text(encoding="utf-8") for python in sorted(sets)}
+    lines = [f'    "{python}": """\n{text}""",' for python, text in texts.items()]
+    return "\n".join(["REQUIREMENTS = {", *lines, "}"])
 
 
 def _cells(template: Path, values: Mapping[str, str], place: str) -> list[Any]:

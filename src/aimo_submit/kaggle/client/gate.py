@@ -1,4 +1,4 @@
-"""The check before a push: refuses the kit's notebook unless this very version was rehearsed.
+"""The checks before a push: do settings and metadata agree, and was this very version rehearsed?
 
 A kernel with another `code_file` is pushed as it lies.
 """
@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from aimo_submit.competition import competition_of
+from aimo_submit.cards import find_card
+from aimo_submit.competition import Competition, competition_named, competition_of, names
+from aimo_submit.config import Config
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle.client.bundle import CONFIG, SUBMISSION, TEMPLATE, digest
 from aimo_submit.kaggle.client.metadata import FILE, load
@@ -21,6 +24,8 @@ from aimo_submit.toml import read_toml
 
 MARK = Path("runs/rehearsed.json")
 UNREHEARSED = "pushed without a rehearsal"
+NEAR = 0.75  # how much a slug has in common with the one that was meant
+_ATTACHED = ("model", "dataset", "kernel")
 _REMEDY = "run aimo-submit rehearse, or push --unrehearsed"
 FOREIGN = "not the kit's notebook: neither built nor rehearsed"
 
@@ -59,6 +64,88 @@ def _code_file(folder: Path) -> Path:
     return Path(named if isinstance(named, str) else ".")
 
 
+def compare(folder: Path) -> list[str]:
+    """Compares the kit's settings with the kernel's metadata; returns what is merely odd.
+
+    Raises UserError, a line a mistake, for what Kaggle would refuse or the run would lack.
+    A rehearsal sees none of it: it lays its own competition, model and engine over the settings.
+    """
+    if not all((folder / file).is_file() for file in (FILE, CONFIG)) or not is_ours(folder):
+        return []
+    config = Config.of(read_toml(folder / CONFIG))
+    competition, metadata = competition_named(config.edition), load(folder / FILE)
+    mistakes = [*_competition(metadata, competition), *_attached(metadata, config)]
+    if mistakes:
+        where = f"{folder / CONFIG} and {folder / FILE} do not agree:"
+        raise UserError("\n  ".join([where, *mistakes]))
+    return [*_oddities(metadata, config, competition)]
+
+
+def _competition(metadata: Mapping[str, Any], competition: Competition) -> Iterator[str]:
+    """Another competition than that of the settings, none, two, or one that is misspelt."""
+    named, edition = strings(metadata, "competition_sources"), competition.name
+    known = {c.slug: c.name for c in map(competition_named, names()) if c.slug}
+    if competition.slug:
+        known[competition.slug] = edition
+    if len(named) > 1:
+        yield f"competition_sources names {' and '.join(named)}: a submission goes to one, name it"
+    elif not named and competition.slug:
+        yield f'competition_sources is empty: name "{competition.slug}", or change the edition'
+    for slug in named[:1]:
+        near = get_close_matches(slug, known, 1, NEAR)
+        if known.get(slug, edition) != edition:
+            yield f'edition = "{edition}", competition_sources is that of {known[slug]}: change one'
+        elif slug not in known and near:
+            yield f"competition_sources: {slug!r} is none that is known: did you mean {near[0]!r}?"
+        elif competition.slug and slug != competition.slug:
+            yield (
+                f'edition = "{edition}" is {competition.slug!r}, competition_sources has {slug!r}: '
+                "describe that competition in a TOML file and name it as edition"
+            )
+
+
+def _attached(metadata: Mapping[str, Any], config: Config) -> Iterator[str]:
+    """No model, no wheels for vLLM, or no GPU for it."""
+    models, data, outputs = (strings(metadata, f"{k}_sources") for k in _ATTACHED)
+    wheels = 1 if config.engine == "vllm" else 0
+    if not models and not data and not outputs:
+        yield f"no model is attached: name that of {config.model} under {_model_key(config)}"
+    elif len(models) + len(data) + len(outputs) < 1 + wheels:
+        yield (
+            'engine = "vllm" needs the model and the wheels, only one thing is attached: name the '
+            "output of notebooks/wheels under kernel_sources"
+        )
+    if config.engine == "vllm" and not _gpu(metadata):
+        shape = competition_named(config.edition).machine_shape or "NvidiaTeslaT4"
+        yield f'engine = "vllm" needs a GPU: set enable_gpu = true and machine_shape = "{shape}"'
+
+
+def _oddities(
+    metadata: Mapping[str, Any], config: Config, competition: Competition
+) -> Iterator[str]:
+    """What Kaggle takes, and few want."""
+    shape, wanted = str(metadata.get("machine_shape") or ""), competition.machine_shape
+    source = find_card(config.model).source.kaggle
+    if wanted and _gpu(metadata) and shape != wanted:
+        yield f"{FILE}: machine_shape is {shape or 'not set'}, {competition.name} runs on {wanted}"
+    if config.engine == "vllm" and not strings(metadata, "kernel_sources"):
+        yield f"{FILE}: kernel_sources is empty; vLLM's wheels must then lie in a dataset"
+    if source and source not in strings(metadata, "model_sources"):
+        yield f"{FILE}: model_sources lacks {source}, where {config.model} is to be had"
+    if str(metadata.get("is_private", True)).lower() == "false":
+        yield f"{FILE}: is_private = false: everybody will see this notebook"
+
+
+def _model_key(config: Config) -> str:
+    source = find_card(config.model).source.kaggle
+    return f'model_sources: "{source}"' if source else "model_sources or dataset_sources"
+
+
+def _gpu(metadata: Mapping[str, Any]) -> bool:
+    named = str(metadata.get("machine_shape") or "").startswith("Nvidia")
+    return named or str(metadata.get("enable_gpu", "")).lower() == "true"
+
+
 def note(folder: Path, edition: str, verdict: str) -> Path:
     """Marks the folder's notebook and metadata as rehearsed; gives the file of the mark."""
     mark = {
@@ -94,9 +181,14 @@ def why_unrehearsed(folder: Path) -> str | None:
 
 def edition_for(folder: Path) -> str:
     """The edition of the competition that the folder's metadata names; `any` for others."""
-    named = (_json(folder / FILE) or {}).get("competition_sources")
-    first = named[0] if isinstance(named, list) and named else None
-    return competition_of(first if isinstance(first, str) else None).name
+    named = strings(_json(folder / FILE) or {}, "competition_sources")
+    return competition_of(named[0] if named else None).name
+
+
+def strings(metadata: Mapping[str, Any], key: str) -> list[str]:
+    """The strings of a list in the metadata, unchecked; none where it is no list."""
+    given = metadata.get(key)
+    return [each for each in given if isinstance(each, str)] if isinstance(given, list) else []
 
 
 def _metadata_hash(folder: Path) -> str | None:

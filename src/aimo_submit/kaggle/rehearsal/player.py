@@ -39,6 +39,7 @@ MS_RDONLY, MS_REMOUNT, MS_BIND = 1, 32, 4096
 SIOCSIFFLAGS, IFF_UP, IFF_RUNNING = 0x8914, 0x1, 0x40
 AFTER_GATEWAY_S = 5.0  # the notebook may use after the gateway has all answers
 LOOK_S = 0.1
+LOG = "gateway.log"
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -54,6 +55,7 @@ class Job:
     settings: Mapping[str, Any]  # laid over the notebook's own
     limit_s: float
     gateway: Sequence[str] = ()  # a command, where the gateway is a process of its own
+    gateway_folder: str = ""  # its working directory
     # Functions, as `module:name`, that are called with the player before the notebook starts.
     injections: Sequence[str] = ()
 
@@ -151,9 +153,10 @@ class Player:
     def _start_gateway(self) -> subprocess.Popen[bytes] | None:
         if not self.job.gateway:
             return None
-        with (self.working / "gateway.log").open("wb") as log:
+        folder = Path(self.job.gateway_folder)
+        with (folder / LOG).open("wb") as log:
             return subprocess.Popen(
-                self.job.gateway, cwd=self.working, env=self.environment, stdout=log, stderr=log
+                self.job.gateway, cwd=folder, env=self.environment, stdout=log, stderr=log
             )
 
     def _outlast(self, gateway: subprocess.Popen[bytes]) -> int | None:

@@ -22,7 +22,7 @@ from typing import Any
 from aimo_submit.cards import Card
 from aimo_submit.competition import Competition, competition_named
 from aimo_submit.errors import UserError, need
-from aimo_submit.kaggle.rehearsal import player
+from aimo_submit.kaggle.rehearsal import player, real_gateway
 from aimo_submit.kaggle.rehearsal.player import Faults, Job
 from aimo_submit.kaggle.rehearsal.tree import Question, Tree, environment, plant
 from aimo_submit.kaggle.rehearsal.verdict import Result, judge, kind
@@ -47,6 +47,7 @@ class Rehearsal:
     card: Card
     layout: str = "new"
     package: Path | None = None  # the competition's own, where it was downloaded
+    python: Path = Path(sys.executable)  # that of the notebook
     speed: float = 60.0  # an hour is a minute
     settings: Mapping[str, Any] = field(default_factory=dict)
     keep: Path | None = None
@@ -92,6 +93,8 @@ class Rehearsal:
         if sys.platform != "linux":
             raise UserError("rehearsals run on Linux only: use a container or WSL")
         need("nbclient", "kaggle")
+        if not os.access(self.python, os.X_OK):
+            raise UserError(f"--python {self.python}: no such program; give a Python's path")
 
 
 def rehearse(
@@ -99,7 +102,7 @@ def rehearse(
 ) -> Result:
     """Plays one run of the notebook and judges it; `tell` hears of its events as they come."""
     with _folder(rehearsal.keep, f"{faults.name or 'plain'}-{kind(rerun=rerun)}") as root:
-        tree = Tree(root, rehearsal.edition, rehearsal.layout, rehearsal.card)
+        tree = Tree(root, rehearsal.edition, rehearsal.layout, rehearsal.card, rehearsal.python)
         job = prepare(rehearsal, tree, rerun=rerun, faults=faults)
         events = []
         for event in played(tree, job):
@@ -121,7 +124,8 @@ def prepare(rehearsal: Rehearsal, tree: Tree, *, rerun: bool, faults: Faults) ->
         environment=environment(tree, rerun=rerun),
         settings=_settings(rehearsal, len(questions)),
         limit_s=rehearsal.limit_s,
-        gateway=_gateway(tree) if rerun and rehearsal.package else (),
+        gateway=_gateway(tree, rehearsal.speed) if rerun and rehearsal.package else (),
+        gateway_folder=str(tree.gateway),
     )
     return faults.change_job(job)
 
@@ -141,17 +145,13 @@ def _settings(rehearsal: Rehearsal, problems: int) -> dict[str, Any]:
     }
 
 
-def _gateway(tree: Tree) -> Sequence[str]:
+def _gateway(tree: Tree, speed: float) -> Sequence[str]:
     """Returns the command of a gateway that is a process of its own; nothing where none is."""
     package = competition_named(tree.edition).package
     if package is None or not package.gateway:
         return ()
-    code = (
-        f"import sys; sys.path.insert(0, {str(tree.competition)!r}); "
-        f"from {package.gateway} import {package.gateway_name} as Gateway; "
-        f"Gateway(({str(tree.csv)!r},)).run()"
-    )
-    return (sys.executable, "-c", code)
+    asked = (tree.competition, package.gateway, package.gateway_name, tree.csv, speed)
+    return (str(tree.python), real_gateway.__file__, *map(str, asked))
 
 
 def played(tree: Tree, job: Job) -> Iterator[dict[str, Any]]:
@@ -162,7 +162,7 @@ def played(tree: Tree, job: Job) -> Iterator[dict[str, Any]]:
         **os.environ,
         "HOME": str(tree.root / "home"),
         "JUPYTER_RUNTIME_DIR": str(tree.root / "run"),
-        "JUPYTER_DATA_DIR": str(tree.root / "data"),
+        "JUPYTER_DATA_DIR": str(tree.jupyter),
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
     }
     command = (sys.executable, "-m", player.__name__, str(file))

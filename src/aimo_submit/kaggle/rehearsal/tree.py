@@ -45,6 +45,7 @@ class Tree:
     edition: str
     layout: str
     card: Card
+    python: Path = Path(sys.executable)  # of the notebook and of the gateway
 
     @property
     def inputs(self) -> Path:
@@ -57,9 +58,25 @@ class Tree:
         return self.root / "working"
 
     @property
+    def gateway(self) -> Path:
+        """The directory of the gateway, which in a rerun is another container."""
+        return self.root / "gateway"
+
+    def output(self, *, rerun: bool) -> Path:
+        """The directory in which a run leaves the submission."""
+        package = competition_named(self.edition).package
+        asked = package is not None and package.interface == "server"
+        return self.gateway if rerun and asked else self.working
+
+    @property
     def verdict(self) -> Path:
         """The file that the fake gateway leaves."""
         return self.root / "verdict.json"
+
+    @property
+    def jupyter(self) -> Path:
+        """The folder with the notebook's kernel."""
+        return self.root / "data"
 
     @property
     def startup(self) -> Path:
@@ -87,9 +104,14 @@ class Tree:
 
 def plant(tree: Tree, questions: Sequence[Question], package: Path | None, speed: float) -> None:
     """Makes the tree: the problems, the model, and the competition's package or its fake."""
-    for folder in (tree.working, tree.root / "tmp", tree.competition, tree.model, tree.startup):
+    folders = (tree.working, tree.gateway, tree.root / "tmp", tree.competition, tree.model)
+    kernel = tree.jupyter / "kernels" / "python3"
+    for folder in (*folders, tree.startup, kernel):
         folder.mkdir(parents=True)
-    write_csv(tree.csv, questions)
+    launch = [str(tree.python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = {"argv": launch, "display_name": "rehearsal", "language": "python"}
+    (kernel / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
+    _write_csvs(tree, questions)
     for file in tree.card.path.iterdir():
         if file.is_file():
             (tree.model / file.name).symlink_to(file.resolve())
@@ -104,15 +126,15 @@ def _fake_package(tree: Tree, speed: float) -> None:
     """Lays the fake gateway where the notebook finds the competition's own package."""
     package = competition_named(tree.edition).package
     assert package  # a rehearsal without one is refused before
-    name, module = package.file
-    folder = tree.competition / name
+    folder = tree.competition / package.folder
     folder.mkdir()
     (folder / "__init__.py").touch()
-    (folder / module).write_text(_MODULE.format(name=package.name), encoding="utf-8")
+    (folder / package.file).write_text(_MODULE.format(name=package.name), encoding="utf-8")
     shutil.copy(fake_gateway.__file__, folder / "fake_gateway.py")
     settings = {
         "edition": tree.edition,
         "csv": str(tree.csv),
+        "folder": str(tree.gateway),
         "verdict": str(tree.verdict),
         "speed": speed,
     }
@@ -133,20 +155,25 @@ def at_home(model: str, texts: Sequence[str], edition: str = "aimo-1") -> None:
     print(f"at home: the inputs are in {tree.inputs}, the output goes to {tree.working}")
 
 
-def write_csv(path: Path, questions: Sequence[Question]) -> None:
-    """Writes the problems as Kaggle has them; an empty cell is not an empty text."""
+def _write_csvs(tree: Tree, questions: Sequence[Question]) -> None:
+    """Writes problems and sample submission as Kaggle has them; an empty cell is no empty text."""
     import polars as pl
 
-    columns = {"id": [id for id, _ in questions], "problem": [text for _, text in questions]}
-    schema = {"id": pl.String, "problem": pl.String}
-    pl.DataFrame(columns, schema=schema).write_csv(path)
+    package = competition_named(tree.edition).package
+    ids = pl.Series("id", [id for id, _ in questions], pl.String)
+    texts = pl.Series("problem", [text for _, text in questions], pl.String)
+    test, sample = pl.DataFrame([ids, texts]), pl.DataFrame([ids]).with_columns(answer=0)
+    if package and package.row_ids:
+        test, sample = (table.with_row_index("row_id") for table in (test, sample))
+    test.write_csv(tree.csv)
+    sample.write_csv(tree.csv.with_name("sample_submission.csv"))
 
 
 def environment(tree: Tree, *, rerun: bool) -> dict[str, str]:
     """The variables of the notebook: Kaggle's own, none of ours, and no way to the network."""
     home = tree.root / "home"
     made = {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
+        "PATH": f"{tree.python.parent}:{os.environ.get('PATH', os.defpath)}",
         "HOME": str(home),
         "IPYTHONDIR": str(home / ".ipython"),
         "TMPDIR": str(tree.root / "tmp"),

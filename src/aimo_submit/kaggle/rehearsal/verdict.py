@@ -6,14 +6,16 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from aimo_submit.competition import competition_named
 from aimo_submit.errors import UserError
-from aimo_submit.kaggle.client.api import KaggleFailed
+from aimo_submit.kaggle.client.api import KaggleFailed, one_line
 from aimo_submit.kaggle.client.submission import check_output, fallbacks
+from aimo_submit.kaggle.rehearsal import fake_gateway
 from aimo_submit.kaggle.rehearsal.fake_gateway import Verdict
-from aimo_submit.kaggle.rehearsal.player import Faults, Job
+from aimo_submit.kaggle.rehearsal.player import LOG, Faults, Job
 from aimo_submit.kaggle.rehearsal.tree import Tree
 
 
@@ -44,10 +46,11 @@ def judge(
     """The result of the run that left these events and that tree."""
     end = next((e for e in events if "ended" in e), {})
     stopped = str(end.get("error", ""))
-    ids, rows, lost = asked(tree), answered(tree), fallbacks(tree.working)
+    output = tree.output(rerun=rerun)
+    ids, rows, lost = asked(tree), answered(tree, output), fallbacks(tree.working)
     injected = tuple(e["injected"] for e in events if "injected" in e)
     rightly_stopped = stopped and faults.stops and not rerun
-    against = [] if rightly_stopped else list(_against(tree, end, ids))
+    against = [] if rightly_stopped else list(_against(tree, output, end, ids))
     if job.injections and not injected and not stopped:
         against.append("nothing was injected")
     if not faults.name and lost == len(ids):
@@ -78,19 +81,19 @@ def asked(tree: Tree) -> list[object]:
     return pl.read_csv(tree.csv)["id"].to_list()
 
 
-def answered(tree: Tree) -> list[object]:
+def answered(tree: Tree, output: Path) -> list[object]:
     """The ids in the submission; none where it cannot be read."""
     import polars as pl
 
     try:
-        file = tree.working / competition_named(tree.edition).submission
+        file = output / competition_named(tree.edition).submission
         table = pl.read_csv(file) if file.suffix == ".csv" else pl.read_parquet(file)
         return table["id"].to_list()
     except (OSError, pl.exceptions.PolarsError):
         return []
 
 
-def _against(tree: Tree, end: Mapping[str, Any], ids: list[object]) -> Iterator[str]:
+def _against(tree: Tree, output: Path, end: Mapping[str, Any], ids: list[object]) -> Iterator[str]:
     if not end:
         yield "the rehearsal's own process ended early"
     if end.get("late"):
@@ -99,10 +102,29 @@ def _against(tree: Tree, end: Mapping[str, Any], ids: list[object]) -> Iterator[
         yield f"the notebook stopped: {end['error']}"
     if end.get("gateway"):
         yield f"the gateway ended with code {end['gateway']}: {_gateway_words(tree)}"
-    yield from _against_file(tree, ids)
+    refusal = refused(tree.gateway)
+    if refusal:
+        yield f"the gateway says {refusal}"
+    else:
+        yield from _against_file(tree, output, ids)
     verdict = _verdict(tree)
     if verdict:
-        yield from (*verdict.faults, *verdict.wrong, *(f"{id} was late" for id in verdict.late))
+        yield from (*verdict.wrong, *(f"{id} was late" for id in verdict.late))
+
+
+def refused(folder: Path) -> str:
+    """The name and the details of the error in a gateway's result.json; empty without one."""
+    file = folder / fake_gateway.RESULT
+    if not file.is_file():
+        return ""
+    try:
+        result = json.loads(file.read_text(encoding="utf-8"))
+        if result["Succeeded"]:
+            return ""
+        name = result.get("ErrorName") or f"error {result.get('ErrorType')}"
+        return one_line(f"{name}: {result.get('ErrorDetails') or 'no details'}", 500)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"nothing that can be read, {file.name} is broken ({type(error).__name__}: {error})"
 
 
 def _verdict(tree: Tree) -> Verdict | None:
@@ -113,17 +135,17 @@ def _verdict(tree: Tree) -> Verdict | None:
         return None
 
 
-def _against_file(tree: Tree, ids: list[object]) -> Iterator[str]:
+def _against_file(tree: Tree, output: Path, ids: list[object]) -> Iterator[str]:
     try:
-        check_output(tree.working, competition_named(tree.edition), accept=True)
+        check_output(output, competition_named(tree.edition), accept=True)
     except (KaggleFailed, UserError) as error:
-        yield str(error).replace(f"{tree.working}/", "")
+        yield str(error).replace(f"{output}/", "")
         return
-    missing = Counter(ids) - Counter(answered(tree))
+    missing = Counter(ids) - Counter(answered(tree, output))
     if missing:
         yield f"{missing.total()} problems are not answered, {next(iter(missing))!r} among them"
 
 
 def _gateway_words(tree: Tree) -> str:
-    lines = (tree.working / "gateway.log").read_text(errors="replace").split("\n")
+    lines = (tree.gateway / LOG).read_text(errors="replace").split("\n")
     return next((line for line in reversed(lines) if line.strip()), "it said nothing")

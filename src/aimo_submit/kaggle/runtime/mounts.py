@@ -80,9 +80,10 @@ class Mounts:
     def packages(self, edition: str) -> list[Path]:
         """The folders that make the competition's package importable, its own data's first."""
         package = competition_named(edition).package
-        name, file = package.file if package else ("", "")
-        found = [path for path, names in self.folders.items() if path.name == name]
-        own = [path.parent for path in found if file in self.folders[path]]
+        if package is None:
+            return []
+        found = [path for path in self.folders if path.name == package.folder]
+        own = [path.parent for path in found if package.file in self.folders[path]]
         return sorted(own, key=lambda path: not self._is_of(path, edition))
 
     def editions(self) -> list[str]:
@@ -162,19 +163,29 @@ def present(package: str) -> bool:
     return find_spec(package) is not None
 
 
-def import_failure(package: str, timeout_s: float = IMPORT_S) -> str:
-    """The reason why a process of its own cannot import the package; empty where it can."""
-    return _run([sys.executable, "-c", f"import {package}"], timeout_s)
+def import_failure(package: str, *, first: Path | None = None) -> str:
+    """The reason why a process of its own cannot import the package; empty where it can.
+
+    On this process's path, behind `first`.
+    """
+    path = [*([str(first)] if first else []), *filter(None, sys.path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+    return _run([sys.executable, "-c", f"import {package}"], IMPORT_S, environment)
 
 
-def _run(command: Sequence[str], timeout_s: float) -> str:
+def _run(
+    command: Sequence[str], timeout_s: float, environment: Mapping[str, str] | None = None
+) -> str:
     """The last line of a command that failed which says something; empty where it did not fail."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout_s, env=environment
+        )
     except subprocess.TimeoutExpired:
         return f"not done in {timeout_s:g} s"
     if done.returncode == 0:
         return ""
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    said = done.stderr.strip() or done.stdout
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR")] or lines[-1:]
     return errors[0][:300] if errors else f"exit code {done.returncode}"

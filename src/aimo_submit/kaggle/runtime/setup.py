@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aimo_submit.cards import Card, all_cards, config_for, load_card
-from aimo_submit.competition import competition_named
+from aimo_submit.competition import Competition, competition_named
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle.runtime.mounts import Mounts, import_failure, present
@@ -74,6 +74,11 @@ class Setup:
     def edition(self) -> str:
         """The name of the competition's edition."""
         return Config.of(self.given).edition
+
+    @property
+    def competition(self) -> Competition:
+        """The facts of the edition."""
+        return competition_named(self.edition)
 
     @property
     def csv(self) -> Path:

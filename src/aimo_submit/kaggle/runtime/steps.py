@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from aimo_submit.competition import competition_named
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle.runtime import brief
-from aimo_submit.kaggle.runtime.gateway import serve
+from aimo_submit.kaggle.runtime.gateway import package_faults, put_first, serve
 from aimo_submit.kaggle.runtime.mounts import (
     REQUIREMENTS,
     Mounts,
@@ -132,6 +130,7 @@ class Notebook:
         _tell("package", setup.mounts.packages(setup.edition))
         faults = [
             *self._found("edition", setup.edition_faults),
+            *self._found("package", lambda: package_faults(setup.competition, setup.mounts)),
             *self._found("model", setup.model_faults),
             *self._found("engine", lambda: engine_faults(setup.config, setup.machine)),
         ]
@@ -169,7 +168,7 @@ class Notebook:
         if not self._setup.csv.is_file():
             raise UserError("no test.csv is mounted: attach the competition to the notebook")
         self._predict(brief(self._setup.config, self._setup.csv))
-        file = competition_named(self._setup.edition).submission
+        file = self._setup.competition.submission
         if not Path(file).is_file():
             raise UserError(f"the competition's gateway left no {file}; see above")
 
@@ -182,8 +181,10 @@ class Notebook:
         return start_solver(config, self._setup.card, watch=watch)
 
     def _add_package(self) -> None:
-        found = self._setup.mounts.packages(self._setup.edition)
-        sys.path.extend(str(path) for path in found[:1])
+        package = self._setup.competition.package
+        for folder in self._setup.mounts.packages(self._setup.edition)[:1]:
+            assert package
+            put_first(folder, package)
 
 
 def _tell(what: str, found: Sequence[Path]) -> None:

@@ -1,8 +1,9 @@
-from kaggle_evaluation.relay import Gateway
+from kaggle_evaluation.core.base_gateway import BaseGateway
 
 
-class AIMO2Gateway(Gateway):
-    """In random order, half an hour for an answer."""
+class AIMO2Gateway(BaseGateway):
+    """Half an hour for an answer, and none under another id."""
 
     answer_s = 30 * 60.0
-    shuffle = True
+    late = "SERVER_CONNECTION_FAILED"
+    refuses_wrong_ids = True

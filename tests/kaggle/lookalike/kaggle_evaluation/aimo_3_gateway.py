@@ -1,5 +1,5 @@
-from kaggle_evaluation.relay import Gateway
+from kaggle_evaluation.core.base_gateway import BaseGateway
 
 
-class AIMO3Gateway(Gateway):
-    """In the file's order, without a limit for an answer."""
+class AIMO3Gateway(BaseGateway):
+    """Practically without a limit for an answer."""

@@ -1,5 +1,5 @@
 from kaggle_evaluation.aimo_3_gateway import AIMO3Gateway
-from kaggle_evaluation.relay import InferenceServer
+from kaggle_evaluation.core.templates import InferenceServer
 
 
 class AIMO3InferenceServer(InferenceServer):
