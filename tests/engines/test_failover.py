@@ -383,10 +383,11 @@ def test_a_vllm_core_that_hangs_or_is_killed_is_replaced_under_its_samples() -> 
 def test_two_vllm_replicas_stand_behind_one_engine_and_for_each_other() -> None:
     async def work() -> None:
         failover = await Failover.start(vllm_starters(replicas=2))
-        while sum(place.ready for place in failover._places) < 2:
+        while sum(replica.ready for replica in failover.replicas) < 2:
             await asyncio.sleep(0.5)
         undisturbed = await written(failover)
-        assert all(place.engine and place.engine.drawn > 200 for place in failover._places)
+        engines = [replica.engine for replica in failover.replicas]
+        assert all(engine and engine.drawn > 200 for engine in engines)
         assert await written(failover, partial(strike, signal.SIGKILL, 1)) == undisturbed
         await failover.aclose()
 

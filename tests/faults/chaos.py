@@ -3,6 +3,7 @@
     python -m tests.faults.chaos                              all, in the competition's rerun
     python -m tests.faults.chaos engine-hangs+disk-full       two at once
     python -m tests.faults.chaos engine-killed --engine vllm
+    python -m tests.faults.chaos --edition aimo-3 --package DOWNLOADED/kaggle_evaluation
 
 The engine is a scripted one, which answers at once. Ends with code 1 if a run fails.
 """
@@ -28,6 +29,8 @@ def main() -> int:
     parser.add_argument("cases", nargs="*", default=[ALL], metavar="CASE", help="or all (all)")
     parser.add_argument("--engine", default="transformers", help="(transformers)")
     parser.add_argument("--edition", default="aimo-1", help="(aimo-1)")
+    parser.add_argument("--package", type=Path, help="the competition's own (a fake)")
+    parser.add_argument("--python", type=Path, default=sys.executable, help="the notebook's (this)")
     parser.add_argument("--limit", type=int, default=4, metavar="K", help="problems (4)")
     parser.add_argument("--interactive", action="store_true", help="the save run")
     args = parser.parse_args()
@@ -38,6 +41,8 @@ def main() -> int:
             edition=args.edition,
             problems=load_problems("tiny", competition_named(args.edition))[: args.limit],
             card=load_card("tiny-tir"),
+            package=args.package,
+            python=Path(args.python).absolute(),
             settings={"engine": args.engine},
         )
         rehearsal.check()

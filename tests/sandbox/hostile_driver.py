@@ -466,9 +466,10 @@ class Kit:
     async def _left(self) -> list[str]:
         """What the cases left or broke, given a moment; empty if all is as before."""
         left = await self._broken()
-        until = time.monotonic() + QUIET_S
+        until, pause = time.monotonic() + QUIET_S, 0.02
         while (now := self._traces()) and time.monotonic() < until:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(pause)
+            pause = min(1.0, 1.5 * pause)  # a look takes the time of those who tidy up
         if now:
             _make_files(self.scene.folder)
             self._note_peace()

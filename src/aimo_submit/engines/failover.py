@@ -30,7 +30,7 @@ class Failover:
 
     def __init__(self, starters: Sequence[Starter], patience: Patience) -> None:
         self._changed = asyncio.Event()
-        self._replicas = [Replica(start, patience, self._note) for start in starters]
+        self.replicas = [Replica(start, patience, self._note) for start in starters]
         self._homes: OrderedDict[int, Replica] = OrderedDict()
         self._down_since: float | None = None
         self._closed = False
@@ -39,7 +39,7 @@ class Failover:
     async def start(cls, starters: Sequence[Starter], patience: Patience | None = None) -> Failover:
         """Starts all engines and waits for one; where none starts, raises the first's error."""
         failover = cls(starters, patience or Patience())
-        replicas = failover._replicas
+        replicas = failover.replicas
         for replica in replicas:
             replica.open()
         try:
@@ -60,7 +60,7 @@ class Failover:
 
     @property
     def running(self) -> int:
-        return sum(r.engine.running for r in self._replicas if r.ready and r.engine)
+        return sum(r.engine.running for r in self.replicas if r.ready and r.engine)
 
     @property
     def drawn(self) -> int:
@@ -74,7 +74,7 @@ class Failover:
 
     @property
     def _engines(self) -> list[Engine]:
-        return [replica.engine for replica in self._replicas if replica.engine]
+        return [replica.engine for replica in self.replicas if replica.engine]
 
     def encode(self, text: str, *, prompt: bool = False) -> list[int]:
         return self._engines[0].encode(text, prompt=prompt)
@@ -93,14 +93,14 @@ class Failover:
         """Ends all engines; what is in flight fails."""
         self._closed = True
         self._note()
-        await asyncio.gather(*(replica.aclose() for replica in self._replicas))
+        await asyncio.gather(*(replica.aclose() for replica in self.replicas))
 
     async def _home(self, sample: int) -> Replica:
         """Returns the replica of the sample's last round, else the one with the fewest requests."""
         await self._engine_up()
         home = self._homes.get(sample)
         if home is None or not home.ready:
-            home = min((p for p in self._replicas if p.ready), key=lambda replica: replica.size)
+            home = min((p for p in self.replicas if p.ready), key=lambda replica: replica.size)
         if sample:
             self._homes[sample] = home
             self._homes.move_to_end(sample)
@@ -115,7 +115,7 @@ class Failover:
             async with timeout(None if since is None else since + GIVE_UP_S - now):
                 await self._until(lambda: self._closed)
         except TimeoutError:
-            why = next((str(p.failure) for p in self._replicas if p.failure), "none came up")
+            why = next((str(p.failure) for p in self.replicas if p.failure), "none came up")
             raise EngineDied(f"and for {GIVE_UP_S:.0f} s there was no other: {why}") from None
         if self._closed:
             raise EngineDied("it was closed")
@@ -127,7 +127,7 @@ class Failover:
 
     @property
     def _up(self) -> bool:
-        return any(replica.ready for replica in self._replicas)
+        return any(replica.ready for replica in self.replicas)
 
     def _note(self) -> None:
         """Wakes those who wait for a change."""
