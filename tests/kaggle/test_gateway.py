@@ -853,6 +853,18 @@ def test_columns_are_known_by_their_names(names: Sequence[str], tmp_path: Path) 
     assert table_of(tmp_path)[0]["problem"] == "x"
 
 
+def test_a_port_that_is_taken_is_said_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("grpc")
+    monkeypatch.syspath_prepend(Path(__file__).parent / "lookalike")
+    package = import_module("kaggle_evaluation.aimo_2_inference_server")
+    with predicting(starter(), QUICK, tmp_path) as predictor, socket.create_server(("", 0)) as own:
+        monkeypatch.setattr(package.AIMO2InferenceServer, "ports", [own.getsockname()[1]])
+        with pytest.raises(UserError, match="cannot listen.*restart the kernel"):
+            serve(predictor, tmp_path / "test.csv", package)
+
+
 def mounted(root: Path, code: str, name: str = "aimo_2_inference_server.py") -> Path:
     """A competition's folder, whose package has that code."""
     package = root / "ai-mathematical-olympiad-progress-prize-2" / "kaggle_evaluation"

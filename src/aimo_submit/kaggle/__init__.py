@@ -22,6 +22,7 @@ fields of the competition's file.
           after it    predictor.PING_S 2 s for the event loop, recorder.WAIT_S 5 s for the disk
         closing       solver.CLOSE_S 30 s for engine and sandbox, twice
 
-A rehearsal divides hours, `answer_s` and WIND_UP_S (down to 15 s) by its speed, and nothing else.
-At the notebook's limit its player ends all that it started.
+A rehearsal divides hours, `answer_s`, WIND_UP_S (down to 15 s) and the 15 minutes until serve()
+(down to 120 s) by its speed, with a competition's own package too, and nothing else. At the
+notebook's limit its player ends all that it started.
 """

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,7 @@ from aimo_submit.records import Problem
 
 SHOWN = 3  # problems that the interactive run has
 WIND_UP_LEAST_S = 15.0
+GATEWAY_PORT = 50051  # the first that the packages try; root has a network of its own
 LATE_S = 30.0  # the player may take after its limit, to end everything
 
 NONE = Faults()
@@ -93,6 +95,11 @@ class Rehearsal:
         if sys.platform != "linux":
             raise UserError("rehearsals run on Linux only: use a container or WSL")
         need("nbclient", "kaggle")
+        if self.package and os.geteuid() and not _is_free(GATEWAY_PORT):
+            raise UserError(
+                f"port {GATEWAY_PORT}, the gateway's, is taken: end what has it, perhaps another "
+                "rehearsal"
+            )
         if not os.access(self.python, os.X_OK):
             raise UserError(f"--python {self.python}: no such program; give a Python's path")
 
@@ -163,6 +170,7 @@ def played(tree: Tree, job: Job) -> Iterator[dict[str, Any]]:
         "HOME": str(tree.root / "home"),
         "JUPYTER_RUNTIME_DIR": str(tree.root / "run"),
         "JUPYTER_DATA_DIR": str(tree.jupyter),
+        "JUPYTER_PATH": str(tree.jupyter),  # its kernel before that of this environment
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
     }
     command = (sys.executable, "-m", player.__name__, str(file))
@@ -184,6 +192,15 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
     if process.stdout:
         process.stdout.close()
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("localhost", port))
+        except OSError:
+            return False
+    return True
 
 
 @contextmanager

@@ -35,7 +35,17 @@ def serve(predictor: Predictor, csv: Path, package: Any = None) -> None:
     if facts.interface == "environment":
         _iterate(call(), predictor)
     else:
-        _run(call(predict_function(predictor)), csv)
+        _run(_listening(call, predict_function(predictor)), csv)
+
+
+def _listening(call: Callable[..., Any], predict: Callable[..., Any]) -> Any:
+    try:
+        return call(predict)
+    except RuntimeError as error:  # AIMO-2's knows one port, AIMO-3's goes to another
+        raise UserError(
+            f"{call.__name__} cannot listen ({error}): restart the kernel, so that what an earlier "
+            "cell started lets go of the port"
+        ) from error
 
 
 def _iterate(env: Any, predictor: Predictor) -> None:
