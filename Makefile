@@ -12,7 +12,6 @@ QUANTIZE := gptqmodel optimum torchao pypcre defuser device-smi logbar tokenicer
 # its assertions; with bytecode kept, one does it for all.
 WORKERS ?= 4
 TESTS := PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -q -n $(WORKERS) --dist loadgroup
-MESSAGE ?= $(shell git log -1 --format='%h %s')
 
 .PHONY: demo quick test check map notebook push submit doctor eval bench bench-sandbox \
 	bench-budget rehearse chaos bench-orders bench-tune bench-pool bench-ray soak train-tiny \
@@ -54,7 +53,7 @@ push: $(VENV)/ready-kaggle  ## build, rehearse, push, wait until it has run
 
 submit: $(VENV)/ready-kaggle  ## fetch the output, check it, submit it, wait for the score
 	$(VENV)/bin/aimo-submit output
-	$(VENV)/bin/aimo-submit submit -m "$(MESSAGE)"
+	$(VENV)/bin/aimo-submit submit
 
 eval: $(VENV)/ready-demo  ## accuracy of the bundled model over three seeds; resumes
 	$(VENV)/bin/aimo-submit eval tiny --samples 48 --seeds 3

@@ -87,16 +87,15 @@ class Kit:
         """The ledger."""
         return ledger.read(self.folder / ledger.LEDGER)
 
-    def pushed(self) -> None:
+    def pushed(self, git: str = "abc", competition: str = "") -> None:
         """Version 3 stands in the ledger as pushed."""
         config = {"samples": 48, "seed": 1}
-        ledger.append(
-            Entry("ada/aimo-submit", 3, git="abc", config=config), self.folder / ledger.LEDGER
-        )
+        entry = Entry("ada/aimo-submit", 3, git=git, config=config, competition=competition)
+        ledger.append(entry, self.folder / ledger.LEDGER)
 
-    def fetched(self) -> None:
+    def fetched(self, git: str = "abc", competition: str = "") -> None:
         """The output of version 3 has been fetched and checked."""
-        self.pushed()
+        self.pushed(git, competition)
         self.stub.script(STATUS, COMPLETE)
         self.put_output(parquet([7, 9]))
         self.good("output")

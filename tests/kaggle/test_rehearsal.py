@@ -341,6 +341,23 @@ def test_the_notebook_keeps_its_form_until_another_is_asked_for(tmp_path: Path) 
     assert "is not what was rehearsed" in str(gate.why_unrehearsed(folder))
 
 
+def test_a_notebook_that_was_edited_by_hand_is_not_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = kernel_folder(tmp_path)
+    build(folder)
+    book = json.loads((folder / SUBMISSION).read_text())
+    book["cells"][-1]["source"] = "print('mine')"
+    edited = json.dumps(book)
+    (folder / SUBMISSION).write_text(edited)
+    for command in ("build", "rehearse"):
+        assert main([command, "--folder", str(folder)]) == 2
+        assert "was edited after it was built" in capsys.readouterr().err
+    assert (folder / SUBMISSION).read_text() == edited
+    (folder / SUBMISSION).unlink()
+    assert main(["build", "--folder", str(folder)]) == 0
+
+
 def test_a_mark_of_another_edition_or_of_no_sense_does_not_count(
     tmp_path: Path, notebook: Path
 ) -> None:

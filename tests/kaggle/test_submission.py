@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from aimo_submit.competition import competition_named
 from aimo_submit.kaggle.client.api import KaggleFailed
+from aimo_submit.kaggle.client.ledger import git_sha
 from aimo_submit.kaggle.client.submission import check_output, checked_file
 from tests.kaggle.kaggle_stub import HANGS, LOST, Answer, Refusal
 from tests.kaggle.kit import LISTED, LOG, SAVE, SUBMIT, TAKEN, Kit, parquet
@@ -64,7 +66,7 @@ def test_the_file_that_the_competition_names_is_checked_and_no_other(tmp_path: P
         check_output(folder, competition_named("aimo-1"))
     (folder / "submission.csv").write_text("id,answer\na,7\nb,9\n")
     assert check_output(folder, competition_named("aimo-1")).rows == 2
-    assert checked_file(folder) == "submission.csv"
+    assert checked_file(folder) == ("submission.csv", "aimo-1")
     (folder / "submission.csv").write_text("id,answer\na,7\nb,x\n")
     with pytest.raises(KaggleFailed, match="answers of type string"):
         check_output(folder, competition_named("aimo-1"))
@@ -214,11 +216,46 @@ def test_an_output_that_changed_after_its_check_is_not_submitted(kit: Kit) -> No
     assert kit.stub.bodies(SUBMIT) == []
 
 
-def test_a_submission_needs_a_message_and_a_competition(kit: Kit) -> None:
+def test_a_submission_needs_a_competition(kit: Kit) -> None:
     kit.fetched()
-    assert "give it with -m" in kit.bad("submit", code=2)
     write_kernel(kit.folder, competition_sources=[])
     assert "name the competition" in kit.bad("submit", "-m", "x", code=2)
+
+
+@pytest.mark.parametrize("subject", ["`touch ran`", "$(touch ran)", "a \"quote\" and 'another'"])
+def test_without_a_message_it_is_the_pushed_commits_and_no_shell_sees_it(
+    subject: str, kit: Kit
+) -> None:
+    author = ("-c", "user.name=ada", "-c", "user.email=ada@example.org")
+    for words in (("init", "-q"), ("commit", "-q", "--allow-empty", "-m", subject)):
+        subprocess.run(["git", *author, *words], cwd=kit.folder, check=True)
+    kit.fetched(git=git_sha(kit.folder))
+    kit.stub.script(SUBMIT, TAKEN)
+    kit.good("submit", "--no-wait")
+    [body] = kit.stub.bodies(SUBMIT)
+    assert body["submissionDescription"].endswith(f" {subject}")
+    assert not (kit.folder / "ran").exists()
+
+
+def test_outside_a_repository_the_message_is_the_version(kit: Kit) -> None:
+    kit.fetched(git="")
+    kit.stub.script(SUBMIT, TAKEN)
+    kit.good("submit", "--no-wait")
+    assert kit.stub.bodies(SUBMIT)[0]["submissionDescription"] == "version 3"
+
+
+def test_a_version_goes_to_no_competition_that_it_was_not_pushed_for(kit: Kit) -> None:
+    kit.fetched(competition=AIMO_3)
+    write_kernel(kit.folder, competition_sources=["ai-mathematical-olympiad-prize"])
+    assert f"was pushed for {AIMO_3}" in kit.bad("submit", code=2)
+    assert kit.stub.bodies(SUBMIT) == []
+
+
+def test_a_version_goes_to_no_competition_that_it_was_not_checked_for(kit: Kit) -> None:
+    kit.fetched(competition="")
+    write_kernel(kit.folder, competition_sources=["ai-mathematical-olympiad-progress-prize-2"])
+    assert "was checked for aimo-3, the competition is aimo-2" in kit.bad("submit", code=2)
+    assert kit.stub.bodies(SUBMIT) == []
 
 
 def test_a_submission_that_is_pending_is_waited_for_and_not_made_twice(kit: Kit) -> None:

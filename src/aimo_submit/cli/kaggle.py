@@ -110,8 +110,14 @@ def push(
     if wanting:
         raise KaggleFailed("; ".join(wanting))
     pushed = kernel.push(api, metadata)
-    git = ledger.git_sha(folder)
-    ledger.append(Entry(pushed.ref, pushed.version, git=git, **dataclasses.asdict(passed)))
+    entry = Entry(
+        pushed.ref,
+        pushed.version,
+        git=ledger.git_sha(folder),
+        competition=metadata.competition or "",
+        **dataclasses.asdict(passed),
+    )
+    ledger.append(entry)
     say(f"version {pushed.version} is at {pushed.url}")
     if passed.note:
         note(passed.note)
@@ -192,7 +198,7 @@ def submit(
     """Submits a version whose output was checked, and waits for its score.
 
     Args:
-        message: to know the submission by
+        message: to know the submission by [default: the pushed commit and its subject]
         again: submit also what was submitted before
         no_wait: do not wait for the score
     """
@@ -210,13 +216,20 @@ def submit(
     if entry is None:
         place = RUNS / metadata.slug / str(pushed.version)
         pushed = dataclasses.replace(pushed, config=submission.settings_of(place) or pushed.config)
+        told = message.strip() or _message(folder, pushed)
         entry = submission.submit(
-            api, pushed, place, competition=metadata.competition, message=message
+            api, pushed, place, competition=metadata.competition, message=told
         )
         ledger.append(entry)
-        say(f"version {entry.version} is submission {entry.ref}")
+        say(f"version {entry.version} is submission {entry.ref} to {entry.competition}: {told}")
     if not no_wait:
         _await_score(api, entry, times)
+
+
+def _message(folder: Path, pushed: Entry) -> str:
+    """What a submission is known by, where nothing is said."""
+    words = f"{pushed.git} {ledger.subject(folder, pushed.git)}".strip()
+    return words or f"version {pushed.version}"
 
 
 def _await_score(api: Any, entry: Entry, times: Times) -> None:

@@ -32,6 +32,7 @@ AT_HOME = TEMPLATE.with_suffix(".ipynb")  # what a person opens
 OTHERS = (Path("notebooks/wheels/wheels.ipynb"), Path("notebooks/analysis.ipynb"))
 MOST_BYTES = 1_000_000  # of the submission's notebook; beyond, something heavy has slipped in
 
+OWN = "aimo_submit"  # of a notebook's metadata
 _STAMP = "COMMIT = "
 _READ_ME = """# Each of the hidden cells below holds a file of the kit: read it there, or change it.
 KIT = {}"""
@@ -46,11 +47,17 @@ _DOTTED = re.compile(r"\w+(?:\.\w+)*")
 
 
 def build(folder: Path, config: Path | None = None, *, readable: bool | None = None) -> Path:
-    """Writes the folder's notebooks; where the one for Kaggle lies.
+    """Writes the folder's notebooks; where the one for Kaggle lies. Raises UserError over an edit.
 
     `readable` puts the kit into cells as plain text, one a file; None: as in the one built last.
     """
     config = _checked(folder, config)
+    if is_edited(folder / SUBMISSION):
+        raise UserError(
+            f"{folder / SUBMISSION} was edited after it was built: bring the change into "
+            f"{TEMPLATE} and remove that file, or copy it and name the copy as code_file in "
+            "kernel-metadata.json, to push it as it is"
+        )
     if readable is None:
         readable = _is_readable(folder / SUBMISSION)
     text = for_kaggle(folder, config, readable=readable)
@@ -161,8 +168,18 @@ def _notebook(cells: Iterator[Any] | Sequence[Any]) -> str:
     book = nbformat.v4.new_notebook(cells=list(cells), metadata=about)
     for number, cell in enumerate(book.cells):
         cell.id = f"cell-{number}"
+    book.metadata[OWN] = {"digest": _digest(nbformat.writes(book))}
     nbformat.validate(book)
     return str(nbformat.writes(book)) + "\n"
+
+
+def is_edited(notebook: Path) -> bool:
+    """True for a notebook that does something else than what was built."""
+    if not notebook.is_file():
+        return False
+    found = digest(notebook)
+    about = json.loads(notebook.read_text(encoding="utf-8")).get("metadata", {}).get(OWN, {})
+    return str(about.get("digest", found)) != found  # an older kit left none
 
 
 def _is_readable(notebook: Path) -> bool:

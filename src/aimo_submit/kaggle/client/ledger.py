@@ -33,7 +33,7 @@ class Entry:
     notebook: str = ""  # the digest of what was pushed
     config: Mapping[str, Any] = field(default_factory=dict)
     ref: int | None = None  # the submission's number on Kaggle; None: not submitted
-    competition: str = ""
+    competition: str = ""  # its slug; of a push: the one it is meant for
     message: str = ""
     status: str = PUSHED
     score: float | None = None  # public
@@ -107,6 +107,11 @@ def git_sha(folder: Path) -> str:
     """The folder's commit, with "+" where files differ from it; empty outside a repository."""
     sha = _git(folder, "rev-parse", "--short=12", "HEAD")
     return sha + "+" * bool(sha and _git(folder, "status", "--porcelain"))
+
+
+def subject(folder: Path, commit: str) -> str:
+    """The first line of that commit's message; empty where it is unknown."""
+    return _git(folder, "log", "-1", "--format=%s", commit.rstrip("+")) if commit else ""
 
 
 def by_config(entries: Iterable[Entry]) -> list[Scores]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aimo_submit.competition import Competition
+from aimo_submit.competition import Competition, competition_of
 from aimo_submit.errors import UserError, need
 from aimo_submit.journal import replace_text, settings_in
 from aimo_submit.kaggle.client import ledger
@@ -58,17 +58,19 @@ def check_output(folder: Path, competition: Competition, *, accept: bool = False
             f"{folder}: {'; '.join(against)}: look at {folder / 'kernel.log'}, mend and push "
             "again, or take it as it is with --accept"
         )
-    mark = {"file": file.name, "sha256": _digest(file), "rows": checked.rows}
-    replace_text(folder / MARK, json.dumps(mark | {"fallbacks": checked.fallbacks}) + "\n")
+    mark = {"file": file.name, "sha256": _digest(file), "edition": competition.name}
+    counts = {"rows": checked.rows, "fallbacks": checked.fallbacks}
+    replace_text(folder / MARK, json.dumps(mark | counts) + "\n")
     return checked
 
 
-def checked_file(folder: Path) -> str | None:
-    """The name of the submission file, if these very bytes have passed the check."""
+def checked_file(folder: Path) -> tuple[str, str] | None:
+    """The submission file's name and the edition it was checked for, if these bytes have passed."""
     try:
         mark = json.loads((folder / MARK).read_text(encoding="utf-8"))
-        return str(mark["file"]) if mark["sha256"] == _digest(folder / mark["file"]) else None
-    except (OSError, ValueError, KeyError, TypeError):
+        passed = mark["sha256"] == _digest(folder / mark["file"])
+        return (str(mark["file"]), str(mark.get("edition", ""))) if passed else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -154,14 +156,24 @@ def _table(file: Path) -> Any:
 
 def submit(api: Any, pushed: Entry, folder: Path, *, competition: str, message: str) -> Entry:
     """The submission of that version, as Kaggle took it; `folder` holds its checked output."""
-    file = checked_file(folder)
-    if file is None:
+    checked = checked_file(folder)
+    if checked is None:
         raise UserError(
             f"the output of version {pushed.version} has not been checked: run "
             f"aimo-submit output --version {pushed.version} first"
         )
-    if not message.strip():
-        raise UserError("a submission needs a message: give it with -m, to know it by later")
+    file, edition = checked
+    wanted = competition_of(competition).name
+    if pushed.competition and pushed.competition != competition:
+        raise UserError(
+            f"version {pushed.version} was pushed for {pushed.competition}, competition_sources "
+            f"in kernel-metadata.json is {competition}: change that back, or push anew"
+        )
+    if edition and "any" not in (edition, wanted) and edition != wanted:
+        raise UserError(
+            f"the output of version {pushed.version} was checked for {edition}, the competition is "
+            f"{wanted}: run aimo-submit output --version {pushed.version} again"
+        )
     unsure = "; it may have been taken: look at the competition's page before submitting again"
     with asking(f"submission to {competition}", unsure=unsure), redirect_stdout(io.StringIO()):
         answer = api.competition_submit_code(
