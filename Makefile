@@ -21,8 +21,8 @@ demo: $(VENV)/ready-demo  ## solve two dozen problems with the bundled model, sh
 	@rm -f runs/demo.jsonl
 	$(VENV)/bin/aimo-submit eval tiny --limit 24 --samples 16 --rounds 4 --show --out runs/demo.jsonl
 
-quick: $(VENV)/ready-quick  ## the tests without a model, a Jupyter kernel or hostile code (a minute)
-	$(TESTS) -m 'not (model or kernel or hostile or index)'
+quick: $(VENV)/ready-quick  ## the tests without a model, a kernel, hostile code or patience (a minute)
+	$(TESTS) -m 'not (model or kernel or hostile or index or slow)'
 
 test: $(VENV)/ready-test  ## the whole test suite, on every engine (ten minutes)
 	$(TESTS)

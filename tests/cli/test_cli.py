@@ -169,6 +169,7 @@ def test_every_command_has_help_for_each_option_and_an_example(
     assert all(len(row) == 2 and row[1].strip() for row in rows), rows
 
 
+@pytest.mark.slow
 def test_doctor_says_what_holds_around_a_block(capsys: pytest.CaptureFixture[str]) -> None:
     code = main(["doctor"])
     shown = capsys.readouterr().out

@@ -550,6 +550,7 @@ def simulator(*options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
 
 
+@pytest.mark.slow
 def test_the_simulators_shortcut_agrees_with_the_loop() -> None:
     names = ["R", "AIMO-2 second place", "fixed N=48, guard at T"]
     sizes = ["--sets", "1", "--orders", "1", "--ratios", "0.4"]

@@ -72,6 +72,7 @@ def told(checks: list[Check], name: str) -> Check:
     return found
 
 
+@pytest.mark.slow
 def test_a_machine_with_two_t4s_and_credentials_is_described_and_no_secret_is_shown(
     tmp_path: Path,
 ) -> None:
@@ -88,6 +89,7 @@ def test_a_machine_with_two_t4s_and_credentials_is_described_and_no_secret_is_sh
     assert Job.PUSH not in shown.partition("to do")[2]
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_named_with_the_job_and_the_command(tmp_path: Path) -> None:
     write_kernel(tmp_path / "home", id="your-kaggle-name/aimo-submit")
     _, shown = run(tmp_path / "home")
@@ -102,6 +104,7 @@ def test_a_broken_driver_is_no_reason_to_fall_over(tmp_path: Path, script: str) 
     list(machine_checks(machine, tmp_path))
 
 
+@pytest.mark.slow
 def test_nothing_heavy_is_imported() -> None:
     code = (
         "import sys; from aimo_submit.cli import main; main(['doctor']); "

@@ -150,6 +150,7 @@ def test_the_winners_math_sets_are_what_the_rule_leaves() -> None:
         assert len(problems) == NAMED[f"math{level}"].count
 
 
+@pytest.mark.slow
 def test_without_the_hub_one_line_says_how_to_go_on() -> None:
     code = """
 import os, sys

@@ -36,6 +36,7 @@ def test_a_token_that_kaggle_does_not_know_is_named(kit: Kit) -> None:
     assert "does not accept the credentials in KAGGLE_API_TOKEN" in kit.bad("push")
 
 
+@pytest.mark.slow
 def test_a_token_signs_in(kit: Kit) -> None:
     kit.apart = True
     kit.environ["KAGGLE_API_TOKEN"] = TOKEN
@@ -102,6 +103,7 @@ def test_a_kaggle_that_never_answers_is_given_up_with_a_line(
     assert said.startswith("aimo-submit: ")
 
 
+@pytest.mark.slow
 def test_a_sign_in_that_is_never_answered_is_given_up(kit: Kit) -> None:
     kit.apart = True
     kit.environ["KAGGLE_API_TOKEN"] = TOKEN

@@ -154,6 +154,7 @@ def table_of(folder: Path) -> list[dict[str, str]]:
 # Every edition
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("edition", ["aimo-1", "aimo-2", "aimo-3"])
 def test_every_edition_ends_in_a_valid_submission(
     edition: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -214,6 +215,7 @@ def test_a_missing_package_of_the_competition_names_the_remedy(tmp_path: Path) -
 # Nothing escapes, nothing is late
 
 
+@pytest.mark.slow
 def test_two_hundred_problems_with_a_fifth_at_fault_get_two_hundred_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -291,6 +293,7 @@ def test_an_interrupt_of_the_call_itself_is_answered_at_once(tmp_path: Path) -> 
     assert "KeyboardInterrupt" in table_of(tmp_path)[1]["reason"]
 
 
+@pytest.mark.slow
 def test_a_solver_that_hangs_is_cut_with_its_votes_so_far_and_replaced(tmp_path: Path) -> None:
     class Stuck(Solver):
         def solve(self, problem: Problem) -> Solution:
@@ -314,6 +317,7 @@ def test_a_solver_that_hangs_is_cut_with_its_votes_so_far_and_replaced(tmp_path:
     assert [row["reason"].split(" ")[0] for row in table_of(tmp_path)] == ["vote", "vote"]
 
 
+@pytest.mark.slow
 def test_an_event_loop_that_stays_blocked_is_given_up_after_two_problems(tmp_path: Path) -> None:
     release = threading.Event()
 
@@ -344,6 +348,7 @@ def test_an_engine_that_dies_costs_no_problem_while_there_is_time(tmp_path: Path
     assert len(died) == 1
 
 
+@pytest.mark.slow
 def test_a_wait_for_the_model_counts_against_an_answer_of_aimo_2(tmp_path: Path) -> None:
     """The gateway waits half an hour for an answer, whatever it is that takes so long."""
     hang = threading.Event()
@@ -608,6 +613,7 @@ def famine() -> None:
             return
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
 def test_a_thread_that_has_no_memory_to_begin_is_not_waited_for() -> None:
     """The notebook stood still until it was killed."""
@@ -680,6 +686,7 @@ def test_a_wrong_id_is_overwritten_in_aimo_3_and_refused_in_aimo_2(tmp_path: Pat
     assert pl.read_parquet(tmp_path / "submission.parquet")["id"].to_list() == ["a", "b", "c"]
 
 
+@pytest.mark.slow
 def test_a_late_answer_ends_the_run_but_the_first_may_take_long(tmp_path: Path) -> None:
     calls: list[str] = []
 

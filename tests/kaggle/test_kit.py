@@ -69,6 +69,7 @@ def test_the_kit_is_small() -> None:
     assert "aimo_submit/models/tiny-tir.toml" in KIT
 
 
+@pytest.mark.slow
 def test_no_module_is_missing_wherever_it_is_imported(unpacked: Path) -> None:
     """In a process that has nothing else of the kit: engines and the sandbox's programs, too."""
     code = f"import importlib\nfor name in {modules()!r}: importlib.import_module(name)"
@@ -141,6 +142,7 @@ def interpreter(name: str) -> str:
     pytest.skip(f"there is no {name} here")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("python", PYTHONS)
 def test_what_travels_finds_all_that_it_wants_of_the_standard_library(
     python: str, unpacked: Path
@@ -187,6 +189,7 @@ with Predictor(start, config, Path(sys.argv[1])) as predictor:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("python", PYTHONS)
 def test_what_travels_solves_a_problem_on_the_standard_library_alone(
     python: str, unpacked: Path, tmp_path: Path

@@ -80,6 +80,7 @@ def test_nothing_is_found_where_there_is_no_root(tmp_path: Path) -> None:
     assert found.editions() == []
 
 
+@pytest.mark.slow
 def test_a_folder_of_very_many_files_is_not_read_to_its_end(tmp_path: Path) -> None:
     many = 3 * mounts.ENTRIES
     mount(tmp_path, "images/test.csv", *(f"images/{k}.png" for k in range(many)))

@@ -167,6 +167,7 @@ def lines_of(name: Path) -> list[str]:
     return [line for line in lines if line.strip() not in ("", "#") and not line.startswith("# %%")]
 
 
+@pytest.mark.slow
 def test_the_digest_follows_the_code_and_the_settings_and_not_the_commit(tmp_path: Path) -> None:
     folder = folder_with(TINY, tmp_path / "a")
     notebook = folder / SUBMISSION

@@ -257,6 +257,7 @@ AIMO_2 = competition_named("aimo-2").slug
 AIMO_3 = competition_named("aimo-3").slug
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "word"),
     [
@@ -283,6 +284,7 @@ def test_settings_that_do_not_fit_the_metadata_are_refused_by_name(
     assert not (folder / SUBMISSION).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "word"),
     [
@@ -330,6 +332,7 @@ def test_a_notebook_that_was_built_to_be_read_runs_as_the_packed_one_does(tmp_pa
     assert (result.rows, result.fallbacks) == (2, 0)
 
 
+@pytest.mark.slow
 def test_the_notebook_keeps_its_form_until_another_is_asked_for(tmp_path: Path) -> None:
     folder = kernel_folder(tmp_path)
     assert main(["build", "--readable", "--folder", str(folder)]) == 0
@@ -341,6 +344,7 @@ def test_the_notebook_keeps_its_form_until_another_is_asked_for(tmp_path: Path) 
     assert "is not what was rehearsed" in str(gate.why_unrehearsed(folder))
 
 
+@pytest.mark.slow
 def test_a_notebook_that_was_edited_by_hand_is_not_overwritten(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -120,6 +120,7 @@ def listed(status: str, **others: Any) -> dict[str, Any]:
     return {"submissions": [other, mine]}
 
 
+@pytest.mark.slow
 def test_a_checked_version_is_submitted_scored_and_recorded(kit: Kit) -> None:
     kit.apart = True
     kit.fetched()

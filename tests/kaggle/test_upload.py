@@ -290,6 +290,7 @@ def test_a_break_is_mended_where_the_store_stopped(kit: Kit) -> None:
     assert sent == [("", CONTENT), ("bytes */10", b""), ("bytes 4-9/10", CONTENT[4:])]
 
 
+@pytest.mark.slow
 def test_a_store_that_never_says_where_the_bytes_go_is_given_up(kit: Kit) -> None:
     kit.stub.script(BLOB, HANGS)
     done = kit.run(*WHEELS, "--license", "other", silence_s=0.5)

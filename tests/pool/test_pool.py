@@ -312,6 +312,7 @@ def test_an_import_overwrites_nothing(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "is there already" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not TABLES, reason=NOT_SHARED)
 @pytest.mark.parametrize("table", TABLES, ids=lambda path: path.stem)
 def test_recorded_votes_of_others_give_every_sample(table: Path) -> None:

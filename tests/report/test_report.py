@@ -55,6 +55,8 @@ HOSTILE = (
     "<!--<script> \u202eevil\u202c \x00\x1b[31m \ud800 ]]> &lt;b&gt; ${document.title='owned'}"
 )
 
+pytestmark = pytest.mark.slow
+
 
 def sample(number: int, answer: int | None, text: str = "We run it.") -> Trace:
     """A sample of two rounds: a block and its output, then the answer."""

@@ -23,6 +23,8 @@ from aimo_submit.records import Scope
 from aimo_submit.sandbox.client.fork_server import ForkServer
 from aimo_submit.sandbox.protocol import Limits
 
+pytestmark = pytest.mark.slow
+
 async def blocks():
     async with ForkServer(1, limits=Limits(queue_s=0.3)) as server:
         print((await server.run("1 + 1", 60)).output, end="")

@@ -39,6 +39,7 @@ def broken(without: Collection[str] = ()) -> set[str]:
     return asyncio.run(tried())
 
 
+@pytest.mark.slow
 def test_every_promise_holds_with_all_layers() -> None:
     if os.geteuid():
         pytest.skip("not every kernel gives an ordinary user all layers")

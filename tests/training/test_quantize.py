@@ -67,6 +67,7 @@ def test_a_folder_that_holds_a_model_is_not_written_over(tmp_path: Path) -> None
         quantise(load_card("tiny-tir"), Recipe(), ["text"], tmp_path)
 
 
+@pytest.mark.slow
 def test_auto_gptq_is_refused_outside_its_own_environment(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -203,15 +203,19 @@ def test_distil_refuses_what_cannot_be_meant(
     assert says in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_winners_batch_and_memory_hold_on_eight_gpus(stage: str) -> None:
+    pytest.importorskip("accelerate")
     read = read_stage(STAGES[stage], {"data": "nosuch.parquet", "base": str(ROOT)}, {})
     assert (read.batch, read.accumulation(8), read.accumulation(4)) == (32, 1, 2)
     findings = check(read, STAGES[stage].parent, _no_tokenizer)
     assert [f.ok for f in findings] == [True, True, True, True, None, None]
 
 
+@pytest.mark.slow
 def test_a_stage_that_cannot_be_run_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("accelerate")
     one = read_stage(STAGES["cot"], {"gpus": 1, "data": "nosuch.parquet"}, {})
     assert any(f.ok is False and "memory" in f.text for f in check(one, tmp_path, _no_tokenizer))
     six = replace(one, gpus=6)

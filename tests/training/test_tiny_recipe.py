@@ -25,6 +25,8 @@ from aimo_submit.competition import competition_named, names  # noqa: E402
 from aimo_submit.records import Outcome  # noqa: E402
 from aimo_submit.sandbox.client.fork_server import ForkServer  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 SEEDS = range(6)
 
 

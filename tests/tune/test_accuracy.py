@@ -128,6 +128,7 @@ def test_a_cut_pool_counts_only_what_was_answered_by_then() -> None:
         assert found[problem, 2, (1, 4).index(depth)] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not TABLES, reason=NOT_SHARED)
 @pytest.mark.parametrize("table", TABLES, ids=lambda p: p.stem)
 def test_recorded_votes_agree_with_enumeration_at_every_n(table: Path) -> None:
@@ -180,6 +181,7 @@ def test_an_interval_goes_no_further_than_what_was_seen() -> None:
     assert 0.02 < high < 0.1
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     """`benchmarks/tune.py coverage` runs more: docs/log/tuning.md."""
     import argparse

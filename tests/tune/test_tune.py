@@ -25,6 +25,8 @@ from aimo_submit.tune.forecast import Forecaster
 from aimo_submit.tune.tuner import Tuner, Tuning
 from benchmarks.tune import MACHINE, chances, simulated
 
+pytestmark = pytest.mark.slow
+
 PROFILE = dataclasses.replace(MACHINE, model="tiny-tir", engine="vllm", estimated=False)
 SETTINGS = {"model": "tiny-tir", "edition": "aimo-2", "temperature": 0.7, "max_new_tokens": 500}
 

@@ -30,6 +30,8 @@ from benchmarks.votes import fit_confidence, parts
 from tests import NOT_SHARED, SHARED
 from tests.scripted import ANSWER, ASK, replies, run_of, solved
 
+pytestmark = pytest.mark.slow
+
 TABLES = sorted((SHARED / "data" / "traces").glob("*_votes.csv"))
 HEADER = "problem_id,answer,logged_answer,boxed,has_code\n"
 

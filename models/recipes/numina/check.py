@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from aimo_submit.errors import UserError
+from aimo_submit.errors import UserError, need
 from aimo_submit.machines import GIB, HARDWARE, Size
 from numina.data import COLUMNS, encode_row, load_rows
 from numina.stage import Stage
@@ -60,10 +60,9 @@ def _launch(stage: Stage, file: Path) -> Iterator[Finding]:
     """What accelerate makes of its file; one device needs none."""
     if stage.gpus == 1:
         return
-    from accelerate.commands.config.config_args import load_config_from_file
-
+    accelerate = need("accelerate.commands.config.config_args", "train")
     try:
-        launch = load_config_from_file(str(file))
+        launch = accelerate.load_config_from_file(str(file))
     except (OSError, ValueError) as error:
         yield Finding(False, f"launch: {error}")
         return

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 from aimo_submit.errors import UserError
@@ -28,8 +29,7 @@ class Message:
 
 def prompt(problem: str, instructions: str) -> str:
     """Writes the conversation that asks the problem and offers the python tool."""
-    import openai_harmony as harmony
-
+    harmony = _library()
     system = (
         harmony.SystemContent.new()
         .with_reasoning_effort(harmony.ReasoningEffort.HIGH)
@@ -51,8 +51,7 @@ def prompt(problem: str, instructions: str) -> str:
 
 def output(text: str) -> str:
     """Writes a call's output for the model, from the end of its call to its next message."""
-    import openai_harmony as harmony
-
+    harmony = _library()
     author = harmony.Author.new(harmony.Role.TOOL, "python")
     said = harmony.Message(author=author, content=[harmony.TextContent(text=text)])
     message = said.with_channel("analysis").with_recipient("assistant")
@@ -67,8 +66,7 @@ def encode(text: str) -> list[int]:
 
 def messages(tokens: Sequence[int]) -> list[Message]:
     """Parses the messages of a completion, the last perhaps cut off; none without a header."""
-    import openai_harmony as harmony
-
+    harmony = _library()
     parser = harmony.StreamableParser(_encoding(), harmony.Role.ASSISTANT)
     try:
         for token in tokens:
@@ -85,13 +83,17 @@ def _message(channel: str | None, recipient: str | None, content: str) -> Messag
     return Message(channel or "", recipient or "", content)
 
 
+def _library() -> Any:
+    try:
+        return import_module("openai_harmony")
+    except ImportError as error:
+        raise UserError(f"gpt-oss needs a library: pip install openai-harmony ({error})") from error
+
+
 @cache
 def _encoding() -> Any:
     """Returns the tokens' encoding; raises UserError without its file or the library."""
-    try:
-        import openai_harmony as harmony
-    except ImportError as error:
-        raise UserError(f"gpt-oss needs a library: pip install openai-harmony ({error})") from error
+    harmony = _library()
     try:
         return harmony.load_harmony_encoding(harmony.HarmonyEncodingName.HARMONY_GPT_OSS)
     except Exception as error:  # its Rust side raises whatever its network client did
