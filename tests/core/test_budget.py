@@ -561,6 +561,7 @@ def test_the_simulators_shortcut_agrees_with_the_loop() -> None:
     assert cells["R"]["correct"] > cells["fixed N=48, guard at T"]["correct"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [["--sets", "0"], ["--ratios", "-1"], ["--policies", "Q"], ["--votes", "nowhere"]],

@@ -138,6 +138,7 @@ CALLS = {  # how a call begins and ends, and what of its output's frame tells th
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", CALLS)
 def test_a_block_sees_of_earlier_ones_what_the_format_says(format: str) -> None:
     begin, end, frame = CALLS[format]
@@ -180,6 +181,7 @@ PROGRAMS = [  # a text; what it answers, and how its code ended
 ]
 
 
+@pytest.mark.slow
 def test_the_last_block_of_a_text_that_ended_gives_the_answer_before_the_box() -> None:
     texts = {seed_of(0, PROBLEM.text, k, 0): text for k, (text, *_) in enumerate(PROGRAMS)}
     config = Config(samples=len(texts), rounds=1, edition="aimo-2", code_timeout_s=3.0)

@@ -13,6 +13,8 @@ from tests.kaggle.kaggle_stub import HANGS, TOKEN, USER
 from tests.kaggle.kit import OUTPUT, SAVE, SIGN_IN, STATUS, SUBMIT, Kit
 from tests.kaggle.test_metadata import write_kernel
 
+pytestmark = pytest.mark.slow
+
 # Looked for and not imported: the package signs in with whatever credentials it finds.
 if find_spec("kaggle") is None:
     pytest.skip("needs the kaggle package", allow_module_level=True)

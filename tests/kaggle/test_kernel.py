@@ -258,6 +258,7 @@ def test_what_cannot_pass_ends_the_wait_at_once(kit: Kit) -> None:
     assert len(kit.watched()) == 1
 
 
+@pytest.mark.slow
 def test_kaggles_own_command_line_sends_the_same(kit: Kit) -> None:
     kit.fetched()
     kit.stub.script(SAVE, SAVED)
@@ -291,6 +292,7 @@ def test_an_unfinished_log_is_shown_as_it_is() -> None:
     assert list(log_events("")) == []
 
 
+@pytest.mark.slow
 def test_the_output_is_fetched_page_by_page_and_checked(kit: Kit) -> None:
     kit.apart = True
     kit.pushed()

@@ -89,6 +89,7 @@ def test_a_folder_of_very_many_files_is_not_read_to_its_end(tmp_path: Path) -> N
     assert found.problems("aimo-1") == [tmp_path / "images/test.csv"]
 
 
+@pytest.mark.slow
 def test_many_folders_do_not_keep_the_search_from_the_model(tmp_path: Path) -> None:
     mount(tmp_path, *(f"data/{k}/x/y" for k in range(1000)))
     mount(tmp_path, "models/numina/config.json", "models/numina/tokenizer.json")

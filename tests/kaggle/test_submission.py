@@ -169,6 +169,7 @@ def test_a_submission_that_was_not_taken_fails(kit: Kit, answer: Answer, message
     assert [e.ref for e in kit.entries()] == [None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "words", "message"),
     [

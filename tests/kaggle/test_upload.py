@@ -25,6 +25,8 @@ from tests.kaggle.kaggle_stub import HANGS, LOST, Answer, Refusal, Stub
 from tests.kaggle.kit import DATASET, DATASET_STATUS, MODEL, Kit
 from tests.kaggle.test_metadata import GOOD
 
+pytestmark = pytest.mark.slow
+
 BLOB = "blobs.BlobApiService/StartBlobUpload"
 NEW = "datasets.DatasetApiService/CreateDataset"
 NEWER = "datasets.DatasetApiService/CreateDatasetVersion"

@@ -10,6 +10,8 @@ import pytest
 
 import aimo_submit
 
+pytestmark = pytest.mark.slow
+
 # Without the kit's own `__init__`: nothing that has to be installed.
 SCRIPT = f"""
 import asyncio, sys, types
@@ -22,8 +24,6 @@ from aimo_submit.errors import EngineDied
 from aimo_submit.records import Scope
 from aimo_submit.sandbox.client.fork_server import ForkServer
 from aimo_submit.sandbox.protocol import Limits
-
-pytestmark = pytest.mark.slow
 
 async def blocks():
     async with ForkServer(1, limits=Limits(queue_s=0.3)) as server:
