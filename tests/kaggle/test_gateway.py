@@ -785,6 +785,25 @@ def test_the_gateway_of_a_rehearsal_sends_a_request_again(tmp_path: Path) -> Non
     assert calls[SENT_AGAIN] == calls[SENT_AGAIN + 1]
 
 
+class Nameless:
+    """A column whose very name cannot be asked for."""
+
+    @property
+    def name(self) -> str:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize("columns", [(), (None,), (Nameless(), Nameless()), ([1], {"name": []})])
+def test_whatever_a_gateway_hands_over_is_answered_with_a_frame(
+    columns: Sequence[object], tmp_path: Path
+) -> None:
+    with predicting(starter(), QUICK, tmp_path) as predictor:
+        predict = predict_function(predictor)
+        assert predict(*columns)["answer"].dtype == pl.Int64
+        named = {"id": pl.Series("id", ["x"]), "problem": pl.Series("problem", [TEXT])}
+        assert predict(**named).equals(frame(id=["x"], answer=[42]))
+
+
 class Cutting:
     """A proxy before a port that cuts, once, the connection on which an answer is awaited."""
 

@@ -66,16 +66,19 @@ def predict_function(predictor: Predictor) -> Callable[..., Any]:
     """`predict` as AIMO-2 and AIMO-3 want it: a plain function named so, giving polars frames."""
     import polars as pl
 
-    def predict(*columns: Any) -> Any:
-        first = columns[0] if columns else None
-        if isinstance(first, pl.DataFrame):  # a row in one piece, as a version of AIMO-3's has it
-            columns = tuple(first.get_columns())
-        id, text = _asked(columns)
+    def predict(*columns: Any, **named: Any) -> Any:
+        columns = (*columns, *named.values())
+        try:
+            if isinstance(columns[0], pl.DataFrame):  # a row in one piece, as a version of AIMO-3's
+                columns = tuple(columns[0].get_columns())
+            id, text = _asked(columns)
+        except BaseException:  # the border of a Kaggle call: things of no kind known to us
+            id, text = (*columns, None, None)[:2]
         number = predictor.predict(id, text)
         try:
             ids = id if isinstance(id, pl.Series) else pl.Series([id])
             return pl.DataFrame({"id": ids, "answer": [number]})
-        except BaseException:  # the border of a Kaggle call: an id of no kind known to polars
+        except BaseException:  # likewise: an id of no kind known to polars
             return pl.DataFrame({"id": [plain(id)], "answer": [number]})
 
     return predict
