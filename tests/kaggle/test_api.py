@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -51,6 +52,41 @@ def test_a_token_signs_in(kit: Kit) -> None:
 def test_a_wrong_key_is_named(kit: Kit) -> None:
     kit.environ |= {"KAGGLE_USERNAME": USER, "KAGGLE_KEY": "wrong"}
     assert "the credentials are not accepted" in kit.bad("logs", "--version", "3")
+
+
+SECRET = "KGAT_0123456789abcdef0123"
+
+
+@pytest.mark.parametrize(
+    ("environ", "file", "content"),
+    [
+        ({"KAGGLE_API_TOKEN": f"{SECRET}\nrest-of-the-token"}, "", ""),
+        ({"KAGGLE_API_TOKEN": f"{SECRET} pasted-twice"}, "", ""),
+        ({"KAGGLE_USERNAME": USER, "KAGGLE_KEY": f"{SECRET}\u200bx"}, "", ""),
+        ({}, "access_token", f"{SECRET}\nrest-of-the-token\n"),
+        ({}, "kaggle.json", json.dumps({"username": USER, "key": f"{SECRET}\nrest"})),
+    ],
+)
+def test_a_torn_credential_is_refused_before_anything_is_sent_and_never_shown(
+    kit: Kit, environ: Mapping[str, str], file: str, content: str
+) -> None:
+    kit.environ |= environ
+    if file:
+        (kit.home / ".kaggle" / file).write_text(content)
+    said = kit.bad("status", "--version", "3", code=2)
+    assert "copy them anew" in said
+    assert not any(part in said for part in (SECRET, "rest-of", "pasted", SECRET[5:]))
+    assert kit.stub.asked == []
+
+
+def test_no_message_holds_a_credential_or_a_signed_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAGGLE_API_TOKEN", SECRET)
+    link = "https://storage.example/file?X-Signature=5ecret&Expires=9"
+    with pytest.raises(KaggleFailed) as failed, asking("output"):
+        raise ValueError(f"invalid header b'Bearer {SECRET}' for {link}")
+    said = str(failed.value)
+    assert "https://storage.example/file?..." in said
+    assert not any(part in said for part in (SECRET, "5ecret", "Expires"))
 
 
 @pytest.mark.parametrize(

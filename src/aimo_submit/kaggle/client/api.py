@@ -9,9 +9,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import partialmethod
 from pathlib import Path
@@ -24,6 +25,8 @@ T = TypeVar("T")
 SETTINGS = "https://www.kaggle.com/settings"
 SILENCE_S = 120.0  # after which Kaggle is given up, in connecting and between two bytes
 EVERY_S = 15.0  # between two questions
+SHORTEST = 8  # characters of a credential's part that no message may hold
+_FILES, _KEYS = ("kaggle.json", "credentials.json"), ("key", "refresh_token", "access_token")
 _REMEDIES = {
     401: f"the credentials are not accepted: make a new token at {SETTINGS}",
     403: "no access: check the owner and the slug, accept the competition's rules on its page, "
@@ -36,7 +39,8 @@ _REMEDIES = {
 class KaggleFailed(Failed):
     """What went wrong on Kaggle, in one line that names the remedy; the CLI exits with code 1.
 
-    `log_end` holds the last lines of the kernel's log where there is one; `passing` says that the
+    No message holds a credential or what signs a link. `log_end` holds the last lines of the
+    kernel's log where there is one; `passing` says that the
     same question may well be answered a moment later; `code` is HTTP's where one was sent.
     """
 
@@ -48,7 +52,7 @@ class KaggleFailed(Failed):
         passing: bool = False,
         code: int | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(without_secrets(message))
         self.log_end = tuple(log_end)
         self.passing = passing
         self.code = code
@@ -97,14 +101,56 @@ def _has_key(file: Path) -> bool:
 
 
 def require_credentials(environ: Mapping[str, str], home: Path) -> str:
-    """Where the package will find credentials; raises `UserError` where there are none."""
+    """Where the package will find credentials; raises `UserError` where there are none to be used.
+
+    One with a line break in it is refused here: the package would print it.
+    """
     where = credentials(environ, home)
     if where is None:
         raise UserError(
             f"no Kaggle credentials: make a token at {SETTINGS} and put it into "
             "~/.kaggle/access_token, or into the variable KAGGLE_API_TOKEN"
         )
+    for place, secret in _secrets(environ, home):
+        if secret and not re.fullmatch(r"[\x21-\x7e]+", secret):
+            raise UserError(
+                f"the credentials in {place} have a space, a line break or a strange letter in "
+                f"them: copy them anew from {SETTINGS}"
+            )
     return where
+
+
+def _secrets(environ: Mapping[str, str], home: Path) -> Iterator[tuple[str, str]]:
+    """Where a credential lies, and the credential, wherever the package may find one."""
+    for name in ("KAGGLE_API_TOKEN", "KAGGLE_KEY"):
+        given = environ.get(name, "").strip()
+        yield name, _text(Path(given)) or given
+    for name in ("access_token", "access_token.txt"):
+        yield f"~/.kaggle/{name}", _text(home / ".kaggle" / name)
+    folders = {home / ".kaggle", home / ".config" / "kaggle"}
+    for variable, below in (("KAGGLE_CONFIG_DIR", "."), ("XDG_CONFIG_HOME", "kaggle")):
+        folders |= {Path(environ[variable]) / below} if environ.get(variable) else set()
+    for file in (folder / name for folder in folders for name in _FILES):
+        with suppress(ValueError, AttributeError):
+            held = json.loads(_text(file) or "{}")
+            yield from ((str(file), str(v)) for k, v in held.items() if k in _KEYS and v)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def without_secrets(text: str) -> str:
+    """The text without credentials, whole or in parts, and without what signs a link."""
+    text = re.sub(r"(https?://[^\s?'\"]+)\?[^\s'\"]*", r"\1?...", text)
+    for _, secret in _secrets(os.environ, Path.home()):
+        for part in re.split(r"[^\x21-\x7e]+", secret):
+            if len(part) >= SHORTEST:
+                text = text.replace(part, "***")
+    return text
 
 
 def connect(silence_s: float = SILENCE_S) -> Any:
