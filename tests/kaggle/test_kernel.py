@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from codecs import BOM_UTF8
 from importlib.util import find_spec
 
 import pytest
@@ -167,6 +168,14 @@ def test_what_cannot_be_looked_at_is_told_and_does_not_stop_the_push(
     done = kit.run("push", "--no-wait")
     assert done.returncode == 0
     assert "could not be looked at before the push: " in done.stderr
+
+
+def test_metadata_that_windows_wrote_are_pushed(kit: Kit) -> None:
+    file = kit.folder / "kernel-metadata.json"
+    file.write_bytes(BOM_UTF8 + file.read_bytes())
+    kit.stub.script(SAVE, SAVED)
+    kit.good("push", "--no-wait")
+    assert kit.stub.bodies(SAVE)[0]["machineShape"] == "NvidiaTeslaT4"
 
 
 SEVEN = 'model = "tiny-tir"\nedition = "aimo-3"\nengine = "transformers"\nsamples = 7\n'

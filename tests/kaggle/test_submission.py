@@ -110,6 +110,54 @@ def test_a_samples_own_error_is_no_alarm(tmp_path: Path) -> None:
     assert check_output(put(tmp_path, parquet([1]), log), competition_named("any")).alarms == ()
 
 
+TRACKER = """Traceback (most recent call last):
+  File "/usr/lib/python3.12/multiprocessing/resource_tracker.py", line 239, in main
+    cache[rtype].remove(name)
+KeyError: '/psm_2f6b'"""
+AT_EXIT = """Exception ignored in atexit callback <function shutdown at 0x7f>:
+Traceback (most recent call last):
+  File "/usr/lib/python3.12/logging/__init__.py", line 2260, in shutdown
+    h.close()
+ValueError: I/O operation on closed file"""
+
+
+def events(text: str, stream: str = "stderr") -> list[dict[str, object]]:
+    return [{"stream_name": stream, "time": 1.0, "data": f"{line}\n"} for line in text.split("\n")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TRACKER,
+        AT_EXIT,
+        "WARNING 11-28 [cuda.py] Failed to import vllm._C: No module named 'vllm._C'",
+        "INFO [importing.py] Triton is not installed: No module named 'triton'",
+    ],
+)
+def test_noise_in_a_log_does_not_block_a_submission(text: str, tmp_path: Path) -> None:
+    folder = put(tmp_path, parquet([1]), json.dumps(events(text)))
+    assert check_output(folder, competition_named("any")).alarms == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "RuntimeError: CUDA error: no kernel image is available for execution on the device",
+        "Tesla P100-PCIE-16GB with CUDA capability sm_60 is not compatible",
+        "ModuleNotFoundError: No module named 'aimo_submit'",
+        f"{TRACKER}\n{TRACKER}\nTraceback (most recent call last):\n  File 'x'\nValueError: mine",
+    ],
+)
+def test_what_is_real_in_a_log_blocks_it_in_every_form_of_log(text: str, tmp_path: Path) -> None:
+    pieces = events(text)
+    lines = "\n".join(json.dumps(piece) for piece in pieces)
+    cut = json.dumps([*pieces, {"stream_name": "stdout", "data": "x" * 99}])[:-60]
+    for log in (json.dumps(pieces), lines, cut, text):
+        folder = put(tmp_path, parquet([1]), log)
+        found = check_output(folder, competition_named("any"), accept=True)
+        assert len(found.alarms) == 1, (log, found)
+
+
 # submit
 
 

@@ -20,7 +20,7 @@ from aimo_submit.errors import UserError
 from aimo_submit.kaggle.client.api import KaggleFailed, Polling
 from aimo_submit.kaggle.client.sources import FAILED, READY, SourceStatus, attach
 from aimo_submit.kaggle.upload import ready_version, target
-from aimo_submit.kaggle.upload.folder import files_in
+from aimo_submit.kaggle.upload.folder import files_in, left_out
 from tests.kaggle.kaggle_stub import HANGS, LOST, Answer, Refusal, Stub
 from tests.kaggle.kit import DATASET, DATASET_STATUS, MODEL, Kit
 from tests.kaggle.test_metadata import GOOD
@@ -411,6 +411,26 @@ def test_all_that_speaks_against_a_folder_is_listed_at_once(tmp_path: Path) -> N
     assert "is half a download" in said[2]
     assert "link is no file, or a link to nothing" in said[3]
     assert "names model-2.safetensors, which is not there" in said[4]
+
+
+@pytest.mark.parametrize("name", ["bad&name.ini", "@PaxHeader", "x:y.txt", "a#b", "a\\b", "w*?"])
+def test_a_name_that_kaggle_refuses_is_refused_before_a_byte_is_sent(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "tokenizer.json").write_text("x")
+    (tmp_path / name).write_text("x")
+    with pytest.raises(UserError, match="rename it") as error:
+        files_in(tmp_path)
+    assert name in str(error.value)
+
+
+def test_locks_and_checkpoints_stay_and_usual_names_go(tmp_path: Path) -> None:
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    good = {"torch-2.10.0+cu128-cp312-cp312-linux_x86_64.whl", "a b.txt", "model_(1).bin"}
+    for name in (*good, "gemma.gguf.lock", ".ipynb_checkpoints/a.ipynb"):
+        (tmp_path / name).write_text("x")
+    assert {file.name for file in files_in(tmp_path)} == good
+    assert left_out(tmp_path) == [".ipynb_checkpoints", "gemma.gguf.lock"]
 
 
 def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -193,13 +194,15 @@ def strings(metadata: Mapping[str, Any], key: str) -> list[str]:
 
 def _metadata_hash(folder: Path) -> str | None:
     file = folder / FILE
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+    if not file.is_file():
+        return None
+    return hashlib.sha256(file.read_bytes().removeprefix(BOM_UTF8)).hexdigest()
 
 
 def _json(file: Path) -> dict[str, Any] | None:
     """The object in the file, which may be half-written or absent; its own check says so."""
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError):
         return None
     return data if isinstance(data, dict) else None

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aimo_submit.journal import replace_text
 from aimo_submit.kaggle.client.api import KaggleFailed, Polling, asking, one_line
-from aimo_submit.kaggle.client.metadata import Metadata
+from aimo_submit.kaggle.client.metadata import FILE, Metadata
 
 RUNS = Path("runs/kernels")
 LOG_END = 30  # lines
@@ -41,6 +44,7 @@ class Pushed:
 
 def push(api: Any, metadata: Metadata) -> Pushed:
     """The new version, once Kaggle has taken it with everything it needs."""
+    _drop_mark(metadata.folder / FILE)
     page = f"https://www.kaggle.com/code/{metadata.id}"
     unsure = f"; a version may have been made: look at {page} before pushing again"
     with asking(f"push of {metadata.id}", unsure=unsure), redirect_stdout(io.StringIO()):
@@ -67,6 +71,13 @@ def push(api: Any, metadata: Metadata) -> Pushed:
             f"pushed as {ref} and not as {metadata.id}: set id and title to what they are there"
         )
     return Pushed(answer.version_number, url, metadata.id)
+
+
+def _drop_mark(file: Path) -> None:
+    """Takes away the byte order mark of Windows' editors, over which the package stumbles."""
+    content = file.read_bytes()
+    if content.startswith(BOM_UTF8):
+        replace_text(file, content.removeprefix(BOM_UTF8).decode())
 
 
 def status_of(api: Any, ref: str, version: int) -> str:
@@ -109,13 +120,22 @@ def log_lines(api: Any, ref: str, version: int) -> list[str]:
 
 def log_events(log: str) -> Iterator[tuple[str, list[str]]]:
     """The pieces of a kernel's log: the stream ("stdout", "stderr", ""), and its lines."""
-    try:
-        events = json.loads(log or "[]")
-    except ValueError:  # an unfinished log, or plain text
-        events = [{"data": log}]
-    for event in events if isinstance(events, list) else [events]:
+    plain = [{"data": log}] if log.strip(" []\n") else []
+    for event in _objects(log) or plain:
         if isinstance(event, dict):
             yield str(event.get("stream_name", "")), str(event.get("data", "")).splitlines()
+
+
+def _objects(log: str) -> list[Any]:
+    """The JSON values in a list, in lines, or in a list that was cut off; none in plain text."""
+    decoder, found, place = json.JSONDecoder(), [], 0
+    while more := re.compile(r"[\s,\[\]]*(?=\{)").match(log, place):
+        try:
+            value, place = decoder.raw_decode(log, more.end())
+        except ValueError:  # cut off
+            break
+        found.append(value)
+    return found
 
 
 def fetch(api: Any, ref: str, version: int, home: Path = RUNS) -> Path:

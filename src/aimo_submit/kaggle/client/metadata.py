@@ -56,7 +56,17 @@ _PREFIX = re.compile(r"^(https://www\.kaggle\.com/)?(datasets|code|c|competition
 
 # https://github.com/Kaggle/kaggle-cli/blob/main/docs/kernels.md; T4 means two of them.
 _MACHINE_SHAPES = ("NvidiaTeslaT4", "NvidiaL4", "NvidiaH100", "NvidiaRtxPro6000")
-_RARE = ("NvidiaL4X1", "NvidiaTeslaA100", "NvidiaTeslaT4Highmem", "TpuV5E8", "TpuV6E8", "None")
+_RARE = ("NvidiaL4X1", "NvidiaTeslaA100", "TpuV5E8", "TpuV6E8", "None")
+_RESERVED = "NvidiaTeslaT4Highmem"  # for Kaggle's administrators
+# What people write, most often after other tools' or the API's own names.
+_MEANT = {
+    **dict.fromkeys(("accelerator", "gpu_type", "gpu", "machine_type"), "machine_shape"),
+    **dict.fromkeys(("internet", "enableInternet"), "enable_internet"),
+    **dict.fromkeys(("private", "isPrivate"), "is_private"),
+    "enableGpu": "enable_gpu",
+    "enableTpu": "machine_shape",
+}
+_PARTS = ("owner", "model", "framework", "variation", "version")  # of a model's source
 _RETIRED = {
     "nvidiateslap100": "NvidiaTeslaT4",
     **dict.fromkeys(("tpuv38", "tpu1vmv38", "tpuv232", "tpuv2256"), "TpuV5E8"),
@@ -99,7 +109,7 @@ def read_metadata(folder: Path) -> Metadata:
 def load(file: Path) -> dict[str, Any]:
     """The file's JSON object, unchecked; raises `UserError` where there is none."""
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = json.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(
             f"cannot read {file}: {error.strerror}; push from the folder that holds it"
@@ -129,7 +139,7 @@ def _keys(data: Mapping[str, Any]) -> Iterator[str]:
         if key == "id_no":
             continue
         if key not in _KINDS:
-            near = get_close_matches(key, _KINDS, 1)
+            near = [_MEANT[key]] if key in _MEANT else get_close_matches(key, _KINDS, 1)
             hint = f"did you mean {near[0]}?" if near else "take it out"
             yield f"{key}: Kaggle ignores this key: {hint}"
         elif not _fits(_KINDS[key], value):
@@ -217,7 +227,9 @@ def _machine_shape(data: Mapping[str, Any]) -> Iterator[str]:
     shape = data.get("machine_shape", "")
     known = {name.lower(): name for name in (*_MACHINE_SHAPES, *_RARE)}
     near = get_close_matches(shape.lower(), known, 1, 0.8)
-    if shape.lower() in _RETIRED:
+    if shape.lower() == _RESERVED.lower():
+        yield f"machine_shape = {shape!r} is for Kaggle's administrators: set NvidiaTeslaT4"
+    elif shape.lower() in _RETIRED:
         yield f"machine_shape = {shape!r} is retired: set {_RETIRED[shape.lower()]}"
     elif near and shape != known[near[0]]:
         yield f"machine_shape = {shape!r}: write it {known[near[0]]}"
@@ -240,4 +252,17 @@ def _sources(data: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{key}: {source!r}: put your Kaggle name in place of {PLACEHOLDER}"
             elif not re.fullmatch(pattern, source):
                 hint = f"write {bare!r}" if re.fullmatch(pattern, bare) else f"must be {form}"
+                if key == "model_sources" and not re.fullmatch(pattern, bare):
+                    hint += _wrong_part(bare)
                 yield f"{key}: {source!r}: {hint}"
+
+
+def _wrong_part(source: str) -> str:
+    """Names the first part of a model's source that is missing or cannot be one."""
+    parts = source.split("/")
+    for number, part in enumerate(_PARTS):
+        pattern = r"\d+" if part == "version" else NAME
+        given = parts[number] if number < len(parts) else ""
+        if not re.fullmatch(pattern, given):
+            return f"; its {part} is {given!r}" if given else f"; its {part} is missing"
+    return f"; {'/'.join(parts[len(_PARTS) :])!r} is too much"

@@ -28,9 +28,17 @@ from aimo_submit.kaggle.client.kernel import log_events
 from aimo_submit.kaggle.client.ledger import Entry
 
 MARK = "checked.json"
+_TRACEBACK = "Traceback (most recent call last)"
 _ALARMS = re.compile(
-    r"Traceback \(most recent call last\)|CUDA out of memory|OutOfMemoryError|DeadKernelError"
-    r"|No module named|NCCL error|No space left on device"
+    rf"{re.escape(_TRACEBACK)}|CUDA out of memory|OutOfMemoryError|DeadKernelError|NCCL error"
+    r"|No module named|No space left on device|no kernel image is available"
+    r"|CUDA capability|compute capability \d"
+)
+# Of the interpreter's end, and of what vLLM looks for and can do without.
+_HARMLESS = re.compile(
+    r"resource_tracker|atexit|Exception ignored in|threading\._shutdown"
+    r"|^(INFO|WARNING|DEBUG)\b.*No module named"
+    r"|No module named '(vllm\._|flash_attn|flashinfer|xformers|triton|deep_gemm|torchao|pynvml)"
 )
 _REFUSED = re.compile(r"\blimit|not allowed|exceed|maximum|could not submit|fail", re.IGNORECASE)
 
@@ -106,10 +114,21 @@ def settings_of(folder: Path) -> dict[str, Any]:
 
 def _alarms(log: Path) -> Iterator[str]:
     """The log's lines that speak against the run; a sample's own errors go to stdout, and pass."""
-    text = log.read_text(encoding="utf-8") if log.is_file() else ""
-    for stream, lines in log_events(text):
-        if stream != "stdout":
-            yield from (one_line(line, 120) for line in lines if _ALARMS.search(line))
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    lines = [line for stream, piece in log_events(text) if stream != "stdout" for line in piece]
+    for number, line in enumerate(lines):
+        if _ALARMS.search(line) and not _HARMLESS.search(_whole(lines, number)):
+            yield one_line(line, 120)
+
+
+def _whole(lines: Sequence[str], number: int) -> str:
+    """The line; of a traceback, with the line before it, its frames and its last line."""
+    if _TRACEBACK not in lines[number]:
+        return lines[number]
+    end = number + 1
+    while end < len(lines) and lines[end].startswith(" "):
+        end += 1
+    return "\n".join(lines[max(0, number - 1) : end + 1])
 
 
 def _against(checked: CheckedOutput, answers: list[int], competition: Competition) -> Iterator[str]:

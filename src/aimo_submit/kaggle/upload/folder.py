@@ -11,8 +11,13 @@ from pathlib import Path
 from aimo_submit.errors import UserError
 
 # Nobody wants these on Kaggle; the official package drops some of them without a word.
-_LEFT = {".git", ".cache", ".huggingface", "__pycache__", ".DS_Store", ".gitattributes"}
+_LEFT = {
+    *(".git", ".gitattributes", ".cache", ".huggingface", ".ipynb_checkpoints"),
+    *("__pycache__", ".DS_Store"),
+}
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".bz2")
+_LOCK = ".lock"
+_REFUSED = "@&#\\:*?"  # in a name: after the last byte, or suspected of it (kaggle-cli #430, #524)
 _UNFINISHED = (".incomplete", ".part", ".tmp", ".crdownload")
 
 
@@ -51,13 +56,17 @@ def files_in(folder: Path) -> list[File]:
 
 def left_out(folder: Path) -> list[str]:
     """The names in the folder that stay here."""
-    return sorted(path.name for path in folder.iterdir() if path.name in _LEFT)
+    return sorted(path.name for path in folder.iterdir() if _stays(path))
+
+
+def _stays(path: Path) -> bool:
+    return path.name in _LEFT or path.suffix == _LOCK
 
 
 def _files(folder: Path, above: tuple[str, ...]) -> Iterator[File]:
     for path in sorted(folder.iterdir()):
         parts = (*above, path.name)
-        if path.name in _LEFT:
+        if _stays(path):
             continue
         if path.is_dir():
             yield from _files(path, parts)
@@ -71,6 +80,9 @@ def _against(file: File) -> Iterator[str]:
     if file.size < 0:
         yield f"{file.name} is no file, or a link to nothing: fetch it again, or take it out"
         return
+    odd = sorted({letter for letter in file.name if letter in _REFUSED})
+    if odd:
+        yield f"{file.name} has {' '.join(odd)} in its name, which Kaggle refuses: rename it"
     if file.size == 0:
         yield f"{file.name} is empty: fetch it again, or take it out"
     if file.name.endswith(_UNFINISHED):
