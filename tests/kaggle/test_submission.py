@@ -236,6 +236,14 @@ def test_ctrl_c_in_the_middle_of_what_cannot_be_undone_says_what_may_have_happen
     assert message in done.stderr.splitlines()[-1]
 
 
+def test_the_title_of_a_competition_refuses_nothing(kit: Kit) -> None:
+    kit.fetched()
+    told = "Successfully submitted to Predict Pump Failures"
+    kit.stub.script(SUBMIT, {"message": told, "ref": 41})
+    kit.good("submit", "--no-wait")
+    assert kit.entries()[-1].ref == 41
+
+
 def test_a_submission_that_kaggle_never_lists_fails(kit: Kit) -> None:
     """ "Successfully submitted" was also said at the daily limit."""
     kit.fetched()

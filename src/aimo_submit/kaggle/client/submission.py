@@ -40,7 +40,11 @@ _HARMLESS = re.compile(
     r"|^(INFO|WARNING|DEBUG)\b.*No module named"
     r"|No module named '(vllm\._|flash_attn|flashinfer|xformers|triton|deep_gemm|torchao|pynvml)"
 )
-_REFUSED = re.compile(r"\blimit|not allowed|exceed|maximum|could not submit|fail", re.IGNORECASE)
+# With a number all the same; after "Successfully submitted to" comes the competition's title.
+_REFUSED = re.compile(
+    r"(?!Successfully submitted).*(\blimit|not allowed|exceed|maximum|could not submit|fail)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +202,7 @@ def submit(api: Any, pushed: Entry, folder: Path, *, competition: str, message: 
         answer = api.competition_submit_code(
             file, message, competition, pushed.kernel, pushed.version, quiet=True
         )
-    if not answer.ref or _REFUSED.search(answer.message or ""):
+    if not answer.ref or _REFUSED.match(answer.message or ""):
         raise KaggleFailed(
             f"Kaggle did not take the submission: {one_line(answer.message or 'no reason given')}: "
             "at the daily limit, submit again after midnight UTC"
