@@ -80,10 +80,7 @@ class _Batch:
         return len(self.decoding) + len(self.waiting)
 
     def may_start(self, allotment: Allotment) -> bool:
-        started = len(self.rounds)
-        return started < len(self.samples.answers) and allotment.may_start(
-            self.seconds, self.running, started
-        )
+        return allotment.may_start(self.seconds, self.running, len(self.rounds))
 
     def start(self) -> None:
         k = len(self.rounds)
@@ -93,18 +90,23 @@ class _Batch:
         heappush(self.decoding, (self.position + self.samples.tokens[k][0], k))
 
     def advance(self, limit_s: float) -> Sequence[int] | None:
-        """The samples that end with the next event, mostly none; None where the limit is first."""
-        decoding, waiting = self.decoding, self.waiting
-        batch = len(decoding)
-        pace = self.step_s(batch) if batch else math.inf
-        end = decoding[0][0] if batch else math.inf
-        written_s = self.seconds + (end - self.position) * pace
-        ran_s = max(self.seconds, waiting[0][0]) if waiting else math.inf
-        now_s = min(written_s, ran_s, limit_s)
-        steps = (now_s - self.seconds) / pace
-        self.decoded += steps * batch
-        self.position += steps
-        self.seconds = now_s
+        """The samples that end with the next event, mostly none; None where the limit is first.
+
+        Tuning spends most of its time here: attributes are looked up once.
+        """
+        decoding, waiting, seconds = self.decoding, self.waiting, self.seconds
+        written_s = ran_s = math.inf
+        if decoding:
+            batch, left = len(decoding), decoding[0][0] - self.position
+            pace = self.step_s(batch)
+            written_s = seconds + left * pace
+        if waiting and (ran_s := waiting[0][0]) < seconds:
+            ran_s = seconds
+        now_s = self.seconds = min(written_s, ran_s, limit_s)
+        if decoding:
+            steps = (now_s - seconds) / pace
+            self.decoded += steps * batch
+            self.position += steps
         if now_s >= limit_s:
             return None
         if written_s <= ran_s:
@@ -116,17 +118,17 @@ class _Batch:
         return ()
 
     def _written(self) -> Sequence[int]:
-        decoding, ended = self.decoding, list[int]()
+        decoding, rounds, seconds, ended = self.decoding, self.rounds, self.seconds, []
         end = self.position = decoding[0][0]
         while decoding and decoding[0][0] == end:
             k = heappop(decoding)[1]
-            done, code_s = self.rounds[k], self.samples.code_s[k]
-            self.seen_s[k] = self.seconds
+            done, code_s = rounds[k], self.samples.code_s[k]
+            self.seen_s[k] = seconds
             if done == len(code_s):
                 ended.append(k)
             else:
-                heappush(self.waiting, (self.seconds + code_s[done], k))
-                self.rounds[k] = done + 1
+                heappush(self.waiting, (seconds + code_s[done], k))
+                rounds[k] = done + 1
         return ended
 
 
@@ -145,8 +147,8 @@ def simulate_problem(
     if allotment.deadline_s <= 0:
         return Simulated([], Effort(0.0, 0, [], []), 0.0)
     batch = _Batch(samples, step_s, turn_s, seconds=begin_s)
-    tally, order = Tally(), list[int]()
-    for _ in range(min(allotment.width, len(samples.answers))):
+    tally, order, most = Tally(), list[int](), len(samples.answers)
+    for _ in range(min(allotment.width, most)):
         batch.start()
     while batch.decoding or batch.waiting:
         ended = batch.advance(allotment.deadline_s)
@@ -159,7 +161,7 @@ def simulate_problem(
             tally.add(samples.answers[k])
         if allotment.settles(tally, batch.running):
             break
-        while batch.may_start(allotment):
+        while len(batch.rounds) < most and batch.may_start(allotment):
             batch.start()
     effort = _effort(batch, allotment, order, tally.lead - tally.rival)
     return Simulated(_leaders(samples, tally, order), effort, batch.decoded)
