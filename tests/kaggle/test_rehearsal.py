@@ -20,11 +20,14 @@ from aimo_submit.errors import UserError
 from aimo_submit.kaggle.client import gate
 from aimo_submit.kaggle.client.bundle import CONFIG, SUBMISSION, TEMPLATE, build
 from aimo_submit.kaggle.client.metadata import FILE
+from aimo_submit.kaggle.rehearsal.player import Faults, Job
 from aimo_submit.kaggle.rehearsal.rehearsal import rehearse
-from aimo_submit.kaggle.rehearsal.verdict import refused
+from aimo_submit.kaggle.rehearsal.tree import Tree, plant
+from aimo_submit.kaggle.rehearsal.verdict import judge, refused
 from tests import ROOT
 from tests.faults.cases import Case
-from tests.kaggle.rehearsing import built, notebook_of, passes, rehearsal_of
+from tests.kaggle.rehearsing import CARD, built, notebook_of, passes, rehearsal_of
+from tests.kaggle.test_metadata import AIMO_3
 
 pytest.importorskip("nbclient")
 
@@ -106,6 +109,15 @@ def test_any_result_of_a_gateway_is_told_in_one_line(text: str, words: str, tmp_
     said = refused(tmp_path)
     assert words in said
     assert bool(said) == bool(words)
+
+
+def test_what_the_fake_of_an_environment_says_is_told_for_want_of_a_result(tmp_path: Path) -> None:
+    tree = Tree(tmp_path, "aimo-1", "new", CARD)
+    plant(tree, [("a", "1+1?")], None, speed=1.0)
+    said = "GATEWAY_RAISED_EXCEPTION: the file cannot be written"
+    tree.verdict.write_text(json.dumps({"problems": 1, "faults": [said]}))
+    job = Job("", str(tree.working), str(tree.inputs), {}, {}, limit_s=9.0)
+    assert said in judge(tree, [{"ended": 1.0}], job, Faults(), rerun=True).against
 
 
 def test_a_package_without_its_gateway_is_refused(
@@ -246,7 +258,7 @@ def kernel_folder(folder: Path) -> Path:
 def write_metadata(folder: Path, **changed: object) -> None:
     """Metadata that fit the settings of `kernel_folder`, but for what is changed."""
     metadata = json.loads((ROOT / FILE).read_text()) | {
-        "competition_sources": [competition_named("aimo-3").slug],
+        "competition_sources": [AIMO_3],
         "machine_shape": "NvidiaH100",
         **changed,
     }
@@ -254,7 +266,6 @@ def write_metadata(folder: Path, **changed: object) -> None:
 
 
 AIMO_2 = competition_named("aimo-2").slug
-AIMO_3 = competition_named("aimo-3").slug
 
 
 @pytest.mark.slow

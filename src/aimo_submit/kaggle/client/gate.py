@@ -20,7 +20,7 @@ from aimo_submit.competition import Competition, competition_named, competition_
 from aimo_submit.config import Config
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle.client.bundle import CONFIG, SUBMISSION, TEMPLATE, digest
-from aimo_submit.kaggle.client.metadata import FILE, load
+from aimo_submit.kaggle.client.metadata import FILE, is_on, load
 from aimo_submit.toml import read_toml
 
 MARK = Path("runs/rehearsed.json")
@@ -107,11 +107,10 @@ def _competition(metadata: Mapping[str, Any], competition: Competition) -> Itera
 
 def _attached(metadata: Mapping[str, Any], config: Config) -> Iterator[str]:
     """No model, no wheels for vLLM, or no GPU for it."""
-    models, data, outputs = (strings(metadata, f"{k}_sources") for k in _ATTACHED)
-    wheels = 1 if config.engine == "vllm" else 0
-    if not models and not data and not outputs:
+    attached = sum(len(strings(metadata, f"{kind}_sources")) for kind in _ATTACHED)
+    if not attached:
         yield f"no model is attached: name that of {config.model} under {_model_key(config)}"
-    elif len(models) + len(data) + len(outputs) < 1 + wheels:
+    elif attached == 1 and config.engine == "vllm":
         yield (
             'engine = "vllm" needs the model and the wheels, only one thing is attached: name the '
             "output of notebooks/wheels under kernel_sources"
@@ -144,7 +143,7 @@ def _model_key(config: Config) -> str:
 
 def _gpu(metadata: Mapping[str, Any]) -> bool:
     named = str(metadata.get("machine_shape") or "").startswith("Nvidia")
-    return named or str(metadata.get("enable_gpu", "")).lower() == "true"
+    return named or is_on(metadata, "enable_gpu")
 
 
 def note(folder: Path, edition: str, verdict: str) -> Path:

@@ -24,6 +24,7 @@ from aimo_submit.kaggle.client.metadata import FILE, Metadata
 
 RUNS = Path("runs/kernels")
 LOG_END = 30  # lines
+_BETWEEN = re.compile(r"[\s,\[\]]*(?=\{)")  # the objects of a log
 _FAILED = {"ERROR", "CANCEL_REQUESTED", "CANCEL_ACKNOWLEDGED"}
 _SOURCES = {
     "dataset": "check owner and slug, that the dataset is ready, and that you may read it",
@@ -129,7 +130,7 @@ def log_events(log: str) -> Iterator[tuple[str, list[str]]]:
 def _objects(log: str) -> list[Any]:
     """The JSON values in a list, in lines, or in a list that was cut off; none in plain text."""
     decoder, found, place = json.JSONDecoder(), [], 0
-    while more := re.compile(r"[\s,\[\]]*(?=\{)").match(log, place):
+    while more := _BETWEEN.match(log, place):
         try:
             value, place = decoder.raw_decode(log, more.end())
         except ValueError:  # cut off

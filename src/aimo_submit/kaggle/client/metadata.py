@@ -216,13 +216,13 @@ def _choices(data: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _internet(data: Mapping[str, Any]) -> Iterator[str]:
-    if data.get("competition_sources") and _on(data, "enable_internet"):
+    if data.get("competition_sources") and is_on(data, "enable_internet"):
         yield "enable_internet = true: a submission must run without internet: set false"
 
 
 def _machine_shape(data: Mapping[str, Any]) -> Iterator[str]:
     """Names that Kaggle would not know; one that it may have added since passes."""
-    if _on(data, "enable_tpu"):
+    if is_on(data, "enable_tpu"):
         yield "enable_tpu is deprecated: drop it and name the TPU in machine_shape"
     shape = data.get("machine_shape", "")
     known = {name.lower(): name for name in (*_MACHINE_SHAPES, *_RARE)}
@@ -236,11 +236,12 @@ def _machine_shape(data: Mapping[str, Any]) -> Iterator[str]:
     elif shape and not shape.startswith(("Nvidia", "Tpu", "None")):
         names = ", ".join(_MACHINE_SHAPES)
         yield f"machine_shape = {shape!r}: no such machine; known are {names}"
-    if shape.startswith("Nvidia") and "enable_gpu" in data and not _on(data, "enable_gpu"):
+    if shape.startswith("Nvidia") and "enable_gpu" in data and not is_on(data, "enable_gpu"):
         yield f"enable_gpu = false against machine_shape = {shape!r}: set it true"
 
 
-def _on(data: Mapping[str, Any], key: str) -> bool:
+def is_on(data: Mapping[str, Any], key: str) -> bool:
+    """True for a switch that is set to true, be it as a word."""
     return str(data.get(key, "")).lower() == "true"
 
 

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aimo_submit.competition import competition_named
+from aimo_submit.competition import Package, competition_named
 from aimo_submit.errors import UserError
 from aimo_submit.kaggle.runtime import process_age_s
 
@@ -75,6 +75,11 @@ class Refused(Exception):
         self.details, self.code = details, code
 
 
+def start_limit_s(package: Package, speed: float) -> float:
+    """Seconds within which a server has to be up, divided by the speed as far as that goes."""
+    return max(package.startup_s / speed, START_LEAST_S)
+
+
 class FakeGateway:
     """A competition's package: it has what the notebook calls, under the name that has there.
 
@@ -100,7 +105,7 @@ class FakeGateway:
         self.package = self.competition.package
         self.folder, self._seed, self.report = folder, seed, report
         self.age_s = age_s  # seconds since the gateway began to wait for the server
-        self.start_s = max(self.package.startup_s / speed, START_LEAST_S)
+        self.start_s = start_limit_s(self.package, speed)
         self._answer_s = (self.package.answer_s or float("inf")) / speed
         self._run_s = self.competition.hours * 3600 / speed
         self._made = False

@@ -24,6 +24,7 @@ from aimo_submit.cards import Card
 from aimo_submit.competition import Competition, competition_named
 from aimo_submit.errors import UserError, need
 from aimo_submit.kaggle.rehearsal import player, real_gateway
+from aimo_submit.kaggle.rehearsal.fake_gateway import start_limit_s
 from aimo_submit.kaggle.rehearsal.player import Faults, Job
 from aimo_submit.kaggle.rehearsal.tree import Question, Tree, environment, plant
 from aimo_submit.kaggle.rehearsal.verdict import Result, judge, kind
@@ -157,8 +158,9 @@ def _gateway(tree: Tree, speed: float) -> Sequence[str]:
     package = competition_named(tree.edition).package
     if package is None or not package.gateway:
         return ()
-    asked = (tree.competition, package.gateway, package.gateway_name, tree.csv, speed)
-    return (str(tree.python), real_gateway.__file__, *map(str, asked))
+    asked = (tree.competition, package.gateway, package.gateway_name, tree.csv)
+    limits = (start_limit_s(package, speed), speed)
+    return (str(tree.python), real_gateway.__file__, *map(str, (*asked, *limits)))
 
 
 def played(tree: Tree, job: Job) -> Iterator[dict[str, Any]]:

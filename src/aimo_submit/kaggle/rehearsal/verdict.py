@@ -109,7 +109,8 @@ def _against(tree: Tree, output: Path, end: Mapping[str, Any], ids: list[object]
         yield from _against_file(tree, output, ids)
     verdict = _verdict(tree)
     if verdict:
-        yield from (*verdict.wrong, *(f"{id} was late" for id in verdict.late))
+        untold = () if refusal or end.get("error") else verdict.faults
+        yield from (*untold, *verdict.wrong, *(f"{id} was late" for id in verdict.late))
 
 
 def refused(folder: Path) -> str:

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -85,15 +86,9 @@ def define_server(predict: Callable[..., Any], ports: Sequence[int]) -> tuple[An
     server = grpc.server(ThreadPoolExecutor(1), options=_OPTIONS)
     generic = grpc.method_handlers_generic_handler(service, {method: handler})
     server.add_generic_rpc_handlers((generic,))
-    port = next((port for port in ports if _is_free(port)), ports[0])
-    server.add_insecure_port(f"[::]:{port}")  # RuntimeError where it is taken
-    return server, port
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("localhost", port))
-        except OSError:
-            return False
-    return True
+    for port in ports[:-1]:
+        with suppress(RuntimeError):  # it is taken
+            server.add_insecure_port(f"[::]:{port}")
+            return server, port
+    server.add_insecure_port(f"[::]:{ports[-1]}")
+    return server, ports[-1]
