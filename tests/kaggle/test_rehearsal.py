@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ from aimo_submit.kaggle.client import gate
 from aimo_submit.kaggle.client.bundle import CONFIG, SUBMISSION, TEMPLATE, build
 from aimo_submit.kaggle.client.metadata import FILE
 from aimo_submit.kaggle.rehearsal.player import Faults, Job
-from aimo_submit.kaggle.rehearsal.rehearsal import rehearse
+from aimo_submit.kaggle.rehearsal.rehearsal import is_free, rehearse
 from aimo_submit.kaggle.rehearsal.tree import Tree, plant
 from aimo_submit.kaggle.rehearsal.verdict import judge, refused
 from tests import ROOT
@@ -240,6 +241,18 @@ pl.DataFrame({{"id": ids, "answer": answers}}).write_parquet("submission.parquet
 def test_a_speed_that_leaves_no_time_is_refused_with_the_highest(notebook: Path) -> None:
     with pytest.raises(UserError, match="at most 85.7"):
         rehearsal_of(notebook, "aimo-2", speed=100).check()
+
+
+def test_a_port_is_taken_while_somebody_listens_and_not_by_what_has_just_ended() -> None:
+    with socket.create_server(("localhost", 0)) as server:
+        port = server.getsockname()[1]
+        caller = socket.create_connection(("localhost", port))
+        server.accept()[0].close()  # first, so that this side waits the connection out
+        caller.close()
+        assert not is_free(port)
+    with socket.socket() as plain, pytest.raises(OSError, match="in use"):
+        plain.bind(("localhost", port))
+    assert is_free(port)
 
 
 # The command and its mark

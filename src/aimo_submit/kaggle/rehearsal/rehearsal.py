@@ -96,7 +96,7 @@ class Rehearsal:
         if sys.platform != "linux":
             raise UserError("rehearsals run on Linux only: use a container or WSL")
         need("nbclient", "kaggle")
-        if self.package and os.geteuid() and not _is_free(GATEWAY_PORT):
+        if self.package and os.geteuid() and not is_free(GATEWAY_PORT):
             raise UserError(
                 f"port {GATEWAY_PORT}, the gateway's, is taken: end what has it, perhaps another "
                 "rehearsal"
@@ -196,12 +196,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.stdout.close()
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("localhost", port))
-        except OSError:
-            return False
+def is_free(port: int) -> bool:
+    """True if nothing listens at the port of this machine."""
+    try:  # unlike a plain bind it minds no connection that has just ended
+        socket.create_server(("localhost", port)).close()
+    except OSError:
+        return False
     return True
 
 
